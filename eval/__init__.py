@@ -1,0 +1,1 @@
+"""Evaluation: where the target ends up, and what retrieval changes. May use every other package."""

@@ -1,0 +1,88 @@
+"""The state machine: prepare → reason → extract → search (one per provider) → collect → rerank → augment → score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Send
+
+from webrec.errors import ConfigurationError
+from webrec.graph import routes
+from webrec.nodes.augment import augment
+from webrec.nodes.collect import collect
+from webrec.nodes.context import RunContext, make_context
+from webrec.nodes.extract import extract
+from webrec.nodes.prepare import prepare
+from webrec.nodes.query_strategies import BUILTIN as BUILTIN_STRATEGIES
+from webrec.nodes.query_strategies import QueryStrategy
+from webrec.nodes.reason import reason
+from webrec.nodes.rerank import rerank
+from webrec.nodes.run import NodeFunction, Resources, as_node
+from webrec.nodes.schema import Recommendation, RecommendInput
+from webrec.nodes.score import score
+from webrec.nodes.search import search
+from webrec.nodes.state import SearchTask, State
+from webrec.tools.providers import BUILTIN as BUILTIN_PROVIDERS
+from webrec.tools.providers import ProviderFactory
+
+NODES: Mapping[str, NodeFunction] = {
+    "prepare": prepare,
+    "reason": reason,
+    "extract": extract,
+    "search": search,
+    "collect": collect,
+    "rerank": rerank,
+    "augment": augment,
+    "score": score,
+}
+
+Graph = CompiledStateGraph[State, RunContext, RecommendInput, Recommendation]
+
+
+def build_graph(
+    *,
+    nodes: Mapping[str, NodeFunction] | None = None,
+    providers: Mapping[str, ProviderFactory] | None = None,
+    query_strategies: Mapping[str, QueryStrategy] | None = None,
+    checkpointer: Any = None,
+    interrupt_before: list[str] | None = None,
+) -> Graph:
+    """Compile the graph.
+
+    `nodes` replaces nodes by name; `providers` and `query_strategies` are added to the built-in ones (the same name
+    replaces). `checkpointer` and `interrupt_before` are LangGraph's. Raises `ConfigurationError` for an unknown node.
+    """
+    replaced = dict(nodes or {})
+    if unknown := sorted(replaced.keys() - NODES.keys()):
+        raise ConfigurationError(f"nodes: {unknown[0]!r} is unknown; replace one of {', '.join(NODES)}")
+    resources = Resources(
+        {**BUILTIN_PROVIDERS, **(providers or {})}, {**BUILTIN_STRATEGIES, **(query_strategies or {})}
+    )
+
+    def after_prepare(state: State, runtime: Runtime[RunContext]) -> str:
+        return routes.after_prepare(make_context(runtime.context), resources.strategies)
+
+    def after_extract(state: State, runtime: Runtime[RunContext]) -> list[Send] | str:
+        return routes.after_extract(state, make_context(runtime.context))
+
+    def after_collect(state: State, runtime: Runtime[RunContext]) -> str:
+        return routes.after_collect(state, make_context(runtime.context))
+
+    builder = StateGraph(State, context_schema=RunContext, input_schema=RecommendInput, output_schema=Recommendation)
+    for name, function in {**NODES, **replaced}.items():
+        schema: Any = SearchTask if name == "search" else State
+        builder.add_node(name, as_node(name, function, resources), input_schema=schema)
+    builder.add_edge(START, "prepare")
+    builder.add_conditional_edges("prepare", after_prepare, ["reason", "extract", "augment"])
+    builder.add_edge("reason", "extract")
+    builder.add_conditional_edges("extract", after_extract, ["search", "augment"])
+    builder.add_edge("search", "collect")
+    builder.add_conditional_edges("collect", after_collect, ["rerank", "augment"])
+    builder.add_edge("rerank", "augment")
+    builder.add_edge("augment", "score")
+    builder.add_edge("score", END)
+    return builder.compile(checkpointer=checkpointer, interrupt_before=interrupt_before, name="webrec")

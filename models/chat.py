@@ -1,0 +1,84 @@
+"""Prompts as token ids, with what users and web pages wrote kept apart from the chat template.
+
+The template's own text may become special tokens (turn markers); content never does, whatever it spells.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from webrec.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_SENTINEL = "webrec-content-goes-here"
+
+
+class ChatEncoder:
+    """Encodes one user turn for a tokenizer. Thread-safe: it changes no state of the tokenizer after construction."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Split the chat template around the content; raise `ConfigurationError` if the tokenizer is not a fast one."""
+        from tokenizers import Tokenizer
+
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if not isinstance(backend, Tokenizer):
+            raise ConfigurationError(
+                "backbone: its tokenizer has no tokenizer.json; convert it to a fast tokenizer first"
+            )
+        self.tokenizer = tokenizer
+        # A private copy in which special tokens are plain text; no truncation, no padding.
+        self._plain = Tokenizer.from_str(backend.to_str())
+        self._plain.encode_special_tokens = True
+        self._plain.no_truncation()
+        self._plain.no_padding()
+        self._special = frozenset(tokenizer.all_special_ids)
+        self.has_template = bool(tokenizer.chat_template)
+        self._prefix, self._suffix = self._template_parts()
+
+    def _template_parts(self) -> tuple[list[int], list[int]]:
+        if not self.has_template:
+            bos = self.tokenizer.bos_token_id
+            return ([] if bos is None else [bos]), []
+        rendered = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": _SENTINEL}], tokenize=False, add_generation_prompt=True
+        )
+        before, found, after = str(rendered).partition(_SENTINEL)
+        if not found:
+            raise ConfigurationError(
+                "backbone: its chat template drops the user's message; use a model with a usual template"
+            )
+        return (
+            list(self.tokenizer(before, add_special_tokens=False)["input_ids"]),
+            list(self.tokenizer(after, add_special_tokens=False)["input_ids"]),
+        )
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Token ids that end an answer: any special token does."""
+        return self._special
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text: no special token, no beginning-of-sequence mark."""
+        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
+        return ids if self._special.isdisjoint(ids) else [i for i in ids if i not in self._special]
+
+    def encode_turn(self, content: str) -> list[int]:
+        """Token ids of a user turn with `content`, up to where the assistant's answer begins."""
+        return self._prefix + self.encode(content) + self._suffix
+
+    def encode_answer(self, title: str) -> list[int]:
+        """Token ids of `title` as the answer that follows `encode_turn` (after a space where there is no chat template)."""
+        return self.encode(title if self.has_template else f" {title}")
+
+    def decode(self, ids: list[int]) -> str:
+        """Text of generated ids, special tokens left out, spaces kept as they are."""
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def cut(self, text: str, tokens: int) -> str:
+        """The longest prefix of `text` that the first `tokens` tokens cover."""
+        encoded = self._plain.encode(text, add_special_tokens=False)
+        if len(encoded.ids) <= tokens:
+            return text
+        return text[: encoded.offsets[tokens - 1][1]].rstrip() if tokens > 0 else ""

@@ -1,0 +1,51 @@
+"""collect: join what the searches found into one list of pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from webrec.errors import SearchError
+from webrec.nodes.query_strategies import query_of
+from webrec.nodes.run import Run, Update
+from webrec.nodes.schema import PageEvidence
+from webrec.nodes.state import State
+from webrec.tools.providers import resolve_names
+
+
+def collect(state: State, run: Run) -> Update:
+    """Write `pages`: providers take turns by rank, an address or text found twice is kept once.
+
+    Without re-ranking only the first N stay. Raises `SearchError` if every provider failed.
+    """
+    names = resolve_names(run.context)
+    results = sorted(state["results"], key=lambda r: names.index(r["outcome"]["provider"]))
+    searches = [r["outcome"] for r in results]
+    errors = [s["error"] for s in searches if s["error"]]
+    if errors and len(errors) == len(searches):
+        raise SearchError(f"every search failed: {'; '.join(errors)}")
+    pages = _interleave([r["pages"] for r in results])
+    if not run.context.rerank:
+        pages = pages[: run.context.pages]
+    return {
+        "query": query_of(state),
+        "searches": searches,
+        "pages": pages,
+        "retrieval": "found" if pages else "no_pages",
+        "warnings": [f"{e}; the other providers' pages were used" for e in errors],
+    }
+
+
+def _interleave(lists: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    pages: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    for place in range(max((len(found) for found in lists), default=0)):
+        for found in lists:
+            if place >= len(found):
+                continue
+            page = found[place]
+            marks = {m for m in (page["url"], page["title"] + "\n" + page["snippet"]) if m.strip()}
+            if not marks or marks & seen:
+                continue
+            seen |= marks
+            pages.append(PageEvidence(**page, rank=len(pages) + 1, found_rank=place + 1).model_dump())
+    return pages

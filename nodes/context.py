@@ -1,0 +1,35 @@
+"""The run context: every knob of a run, flat, with the help texts that the command line and Studio show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from webrec.errors import ConfigurationError
+from webrec.models.config import BackboneConfig, KeywordConfig, ReasonConfig, ScoreConfig
+from webrec.nodes.validation import first_error
+from webrec.tools.config import RerankConfig, SearchConfig
+
+
+class RunContext(BackboneConfig, ReasonConfig, KeywordConfig, SearchConfig, RerankConfig, ScoreConfig):
+    """Settings of one run. Each concern's own object is a base class."""
+
+    retrieval: bool = Field(True, description="Read the web before recommending; off scores the bare prompt.")
+    query_strategy: str = Field(
+        "keywords",
+        description="Where the web query comes from: keywords (picked from the backbone's tokens), llm (the backbone writes a "
+        "query), prompt (the recommendation prompt itself), none (no retrieval).",
+        json_schema_extra={"examples": ["keywords", "llm", "prompt", "none"]},
+    )
+    history_items: int = Field(10, ge=1, le=200, description="How many of the user's last items are used.")
+
+
+def make_context(settings: RunContext | dict[str, Any] | None) -> RunContext:
+    """The context of a run; None gives the defaults. Raises `ConfigurationError` naming the first wrong setting."""
+    if isinstance(settings, RunContext):
+        return settings
+    try:
+        return RunContext.model_validate(settings or {})
+    except ValidationError as error:
+        raise ConfigurationError(first_error(error)) from None

@@ -1,0 +1,35 @@
+"""prepare: check input and settings before anything is computed or searched, and start from a clean state."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from webrec.nodes.query_strategies import strategy_of
+from webrec.nodes.run import Run, Update
+from webrec.nodes.state import State
+from webrec.nodes.validation import check_input
+from webrec.tools.providers import open_provider, resolve_names
+
+_VERSIONED = ("webrec", "langgraph", "torch", "transformers", "tantivy")
+
+
+def prepare(state: State, run: Run) -> Update:
+    """Raises `InputError` or `ConfigurationError` with one sentence; else resets what an earlier run left behind."""
+    checked = check_input(dict(state))
+    if strategy_of(run.context, run.resources.strategies) is not None:
+        for name in resolve_names(run.context):
+            open_provider(name, run.context, run.resources.providers)
+    run.backbone()
+    return {
+        **checked.model_dump(),
+        "reasoning": None,
+        "keywords": [],
+        "results": None,
+        "query": "",
+        "searches": [],
+        "pages": [],
+        "retrieval": "off",
+        "settings": run.context.model_dump(mode="json"),
+        "versions": {name: version(name) for name in _VERSIONED},
+        "warnings": [],
+    }

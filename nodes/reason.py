@@ -1,0 +1,36 @@
+"""reason: the backbone writes about the user's taste, greedily, and keeps the entropy of every choice (Eq. 3)."""
+
+from __future__ import annotations
+
+from webrec.models.decoding import decode_greedily
+from webrec.models.words import token_spans
+from webrec.nodes.prompt import user_of
+from webrec.nodes.query_strategies import strategy_of
+from webrec.nodes.run import Run, Update
+from webrec.nodes.schema import Reasoning, TokenEvidence
+from webrec.nodes.state import State
+from webrec.nodes.validation import check_room
+
+
+def reason(state: State, run: Run) -> Update:
+    """Write `reasoning`: text, tokens and entropies. Raises `InputError` if the question leaves no room to write."""
+    strategy = strategy_of(run.context, run.resources.strategies)
+    if strategy is None or strategy.question is None:
+        return {"reasoning": None}
+    backbone = run.backbone()
+    prompt = backbone.chat.encode_turn(strategy.question(user_of(state, run.context)))
+    limit = run.context.reasoning_tokens
+    check_room(len(prompt) + limit, backbone.context_length)
+    ids: list[int] = []
+
+    def on_token(token: int) -> None:
+        ids.append(token)
+        run.emit("token", text=backbone.chat.decode(ids[-1:]), count=len(ids), limit=limit)
+
+    decoded = decode_greedily(backbone, prompt, limit, on_token=on_token, cancelled=run.cancelled)
+    text, spans = token_spans(decoded.ids, backbone.chat.decode)
+    tokens = [
+        TokenEvidence(id=i, start=start, end=end, entropy=entropy)
+        for i, (start, end), entropy in zip(decoded.ids, spans, decoded.entropy, strict=True)
+    ]
+    return {"reasoning": Reasoning(text=text, stop=decoded.stop, tokens=tokens).model_dump()}

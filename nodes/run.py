@@ -1,0 +1,103 @@
+"""What a node is given beside the state, and how a function becomes a node that never blocks the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from langchain_core.runnables import RunnableLambda
+from langgraph.runtime import get_runtime
+
+from webrec.models.backbone import Backbone, get_backbone
+from webrec.models.config import BackboneConfig
+from webrec.nodes.context import RunContext, make_context
+from webrec.nodes.query_strategies import QueryStrategy
+from webrec.tools.providers import ProviderFactory
+
+T = TypeVar("T")
+Update = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a graph was built with: its providers and query strategies by name."""
+
+    providers: Mapping[str, ProviderFactory]
+    strategies: Mapping[str, QueryStrategy]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One node's view of the run: settings, progress, cancellation, resources."""
+
+    node: str
+    context: RunContext
+    resources: Resources
+    write: Callable[[Any], None]
+    cancelled: Callable[[], bool] = lambda: False
+
+    def emit(self, event: str, **details: Any) -> None:
+        """Stream progress as a custom event `{node, event, …}`."""
+        self.write({"node": self.node, "event": event, **details})
+
+    def backbone(self) -> Backbone:
+        """The run's backbone, loaded on first use and shared."""
+        names = BackboneConfig.model_fields
+        return get_backbone(BackboneConfig(**{name: getattr(self.context, name) for name in names}))
+
+
+NodeFunction = Callable[[Any, Run], Update] | Callable[[Any, Run], Awaitable[Update]]
+
+
+def as_node(name: str, function: NodeFunction, resources: Resources) -> RunnableLambda[Any, Update]:
+    """A graph node from `function(state, run)`, sync or async, for `invoke` and `ainvoke` alike.
+
+    A sync function computes in a thread. Cancelling the awaiting task tells it to stop at its next step.
+    """
+
+    def start(cancelled: Callable[[], bool]) -> Run:
+        runtime = get_runtime(RunContext)
+        run = Run(name, make_context(runtime.context), resources, runtime.stream_writer, cancelled)
+        run.emit("started")
+        return run
+
+    async def call_async(state: Any) -> Update:
+        cancelled = threading.Event()
+        run, began = start(cancelled.is_set), time.perf_counter()
+        try:
+            if inspect.iscoroutinefunction(function):
+                update = await function(state, run)
+            else:
+                update = await asyncio.to_thread(function, state, run)  # type: ignore[arg-type]
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        run.emit("finished", seconds=round(time.perf_counter() - began, 3))
+        return update  # type: ignore[return-value]
+
+    def call(state: Any) -> Update:
+        run, began = start(lambda: False), time.perf_counter()
+        update = function(state, run)
+        if inspect.iscoroutine(update):
+            update = run_blocking(update)
+        run.emit("finished", seconds=round(time.perf_counter() - began, 3))
+        return update  # type: ignore[return-value]
+
+    return RunnableLambda(call, afunc=call_async, name=name)
+
+
+def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end from sync code, also where this thread already runs an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(copy_context().run, asyncio.run, coroutine).result()

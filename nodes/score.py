@@ -1,0 +1,50 @@
+"""score: every candidate's log-likelihood as the answer to the prompt, ranked."""
+
+from __future__ import annotations
+
+import math
+
+from webrec.models.scoring import score_candidates
+from webrec.nodes.prompt import prompt_order
+from webrec.nodes.run import Run, Update
+from webrec.nodes.schema import BackboneEvidence, RankedCandidate
+from webrec.nodes.state import State
+from webrec.tools.text_safety import clean
+
+
+def score(state: State, run: Run) -> Update:
+    """Write `ranking`, `backbone` and `head`. Candidates are scored in prompt order, so input order changes nothing."""
+    backbone, context = run.backbone(), run.context
+    titles = state["candidates"]
+    order = prompt_order(titles, context.seed)
+    prompt = backbone.chat.encode_turn(state["prompt"]["text"])
+    answers = [backbone.chat.encode_answer(clean(titles[i])) for i in order]
+    run.emit("scoring", candidates=len(order), prompt_tokens=len(prompt))
+    likelihoods = score_candidates(backbone, prompt, answers, cancelled=run.cancelled)
+    scores = [c.mean if context.score_by == "mean" else c.total for c in likelihoods]
+    probabilities = _softmax(scores)
+    best_first = sorted(range(len(order)), key=lambda n: -scores[n])
+    ranking = [
+        RankedCandidate(
+            rank=rank,
+            index=order[n],
+            title=titles[order[n]],
+            score=scores[n],
+            mean=likelihoods[n].mean,
+            sum=likelihoods[n].total,
+            tokens=likelihoods[n].tokens,
+            probability=probabilities[n],
+        )
+        for rank, n in enumerate(best_first, 1)
+    ]
+    evidence = BackboneEvidence(
+        name=backbone.name, source=backbone.source, dtype=backbone.dtype, device=str(backbone.device)
+    )
+    return {"ranking": [r.model_dump() for r in ranking], "backbone": evidence.model_dump(), "head": "none"}
+
+
+def _softmax(scores: list[float]) -> list[float]:
+    top = max(scores)
+    weights = [math.exp(s - top) for s in scores]
+    total = sum(weights)
+    return [w / total for w in weights]

@@ -1,0 +1,43 @@
+"""The inner state of a run: plain values only, so that any checkpointer can keep it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypedDict
+
+from webrec.nodes.schema import RetrievalState
+
+
+def join_searches(held: list[dict[str, Any]], new: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """Collect what searches running side by side report; None starts over (a new run on the same thread)."""
+    return [] if new is None else held + new
+
+
+class State(TypedDict, total=False):
+    """What the nodes hand on. Nested values are dumps of the models in `webrec.nodes.schema`."""
+
+    history: list[str]
+    candidates: list[str]
+    reasoning: dict[str, Any] | None
+    keywords: list[str]
+    results: Annotated[list[dict[str, Any]], join_searches]
+    """One entry per provider: its `SearchOutcome` under `outcome`, its pages under `pages`."""
+    query: str
+    searches: list[dict[str, Any]]
+    pages: list[dict[str, Any]]
+    retrieval: RetrievalState
+    prompt: dict[str, Any]
+    ranking: list[dict[str, Any]]
+    backbone: dict[str, Any]
+    head: str
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    warnings: list[str]
+
+
+class SearchTask(TypedDict):
+    """What one search is handed when searches fan out."""
+
+    provider: str
+    query: str
+    only: bool
+    """Whether no other provider is asked."""

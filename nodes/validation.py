@@ -1,0 +1,78 @@
+"""Bad input as one sentence that names the field and the fix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from webrec.errors import InputError
+from webrec.nodes.schema import MAX_CANDIDATES, MAX_HISTORY, MAX_TITLE, RecommendInput
+from webrec.tools.text_safety import clean, normalised
+
+_SHOWN = 60
+
+
+def first_error(error: ValidationError) -> str:
+    """The first problem of a failed validation: `field: what is wrong`."""
+    problem = error.errors(include_url=False, include_context=False)[0]
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = "there is no such field; remove it or check its spelling"
+    given = problem.get("input")
+    shown = f" (given: {clean(repr(given), _SHOWN)})" if isinstance(given, str | int | float) else ""
+    return f"{field}: {message}{shown}" if field else message
+
+
+def check_input(data: Any) -> RecommendInput:
+    """History and candidates as given, checked. Raises `InputError` with one sentence for the first problem found.
+
+    Titles must be text of 1 to 1,000 visible characters; candidates must be distinct also after normalisation
+    (case, compatibility forms, invisible characters). A `target` is ignored: it is never read before the ranking.
+    """
+    if isinstance(data, RecommendInput):
+        data = data.model_dump()
+    if not isinstance(data, dict):
+        raise InputError("input: it is not an object; give one with history and candidates")
+    history = _titles(data, "history", MAX_HISTORY)
+    candidates = _titles(data, "candidates", MAX_CANDIDATES)
+    seen: dict[str, int] = {}
+    for index, title in enumerate(candidates):
+        first = seen.setdefault(normalised(title), index)
+        if first != index:
+            raise InputError(
+                f"candidates[{index}]: {clean(title, _SHOWN)!r} is the same title as candidates[{first}]; list each candidate once"
+            )
+    return RecommendInput(history=history, candidates=candidates)
+
+
+def _titles(data: dict[str, Any], field: str, most: int) -> list[str]:
+    titles = data.get(field)
+    if titles is None:
+        raise InputError(f"{field}: it is missing; give a list of titles")
+    if not isinstance(titles, list):
+        raise InputError(f"{field}: it is not a list; give a list of titles")
+    if not titles:
+        raise InputError(f"{field}: it is empty; give at least one title")
+    if len(titles) > most:
+        raise InputError(f"{field}: it has {len(titles):,} titles; give at most {most:,}")
+    for index, title in enumerate(titles):
+        if not isinstance(title, str):
+            raise InputError(f"{field}[{index}]: it is {type(title).__name__}, not text; give the title as a string")
+        if not clean(title):
+            raise InputError(f"{field}[{index}]: it has no visible character; give a title or remove it")
+        if len(title) > MAX_TITLE:
+            raise InputError(
+                f"{field}[{index}]: it is {len(title):,} characters long; shorten it to at most {MAX_TITLE:,} characters"
+            )
+    return titles
+
+
+def check_room(needed: int, limit: int) -> None:
+    """Raise `InputError` if history and candidates need more tokens than there are."""
+    if needed > limit:
+        raise InputError(
+            f"history and candidates: they need {needed:,} tokens and {limit:,} fit; "
+            "give fewer or shorter titles, lower history_items, or take a backbone with a longer context"
+        )

@@ -1,0 +1,40 @@
+"""Every error that WebRec raises on purpose: a leaf module that any layer may import.
+
+Each message is one sentence that names the field at fault and the fix. The command line turns
+`InputError` and its kin into exit code 2 and every other `WebRecError` into exit code 1.
+"""
+
+from __future__ import annotations
+
+
+class WebRecError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class InputError(WebRecError, ValueError):
+    """The caller's input or settings are wrong; the message names the field and the fix."""
+
+
+class ConfigurationError(InputError):
+    """A setting is wrong: an unknown provider, a missing key or folder, a backbone that is not a LLaMA."""
+
+
+class MissingExtraError(ConfigurationError, ImportError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+class SearchError(WebRecError):
+    """Every search of a run failed (a provider that finds nothing is no error)."""
+
+
+class BackboneError(WebRecError):
+    """Weights could not be fetched, verified or converted."""
+
+
+class RunCancelled(WebRecError):
+    """The run was cancelled by its caller while a model was computing."""
+
+
+def missing_extra(extra: str, package: str) -> MissingExtraError:
+    """The error for a `package` that only `extra` installs."""
+    return MissingExtraError(f"{package} is not installed; install it with: pip install 'webrec[{extra}]'")

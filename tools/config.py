@@ -1,0 +1,52 @@
+"""Settings of search and re-ranking."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class SearchConfig(BaseModel):
+    """Where pages come from and how many are read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    providers: tuple[str, ...] = Field(
+        ("auto",),
+        min_length=1,
+        max_length=8,
+        description="Search providers, asked side by side: tavily, brave, local (needs pages_path), sample (a small fictional "
+        "web for trying things out). auto: local if pages_path is set, else tavily or brave by the key that is set.",
+        json_schema_extra={"examples": [["auto"], ["sample"], ["tavily", "brave"], ["local"]]},
+    )
+    pages_path: str | None = Field(
+        None, description="Folder or JSONL file of pages for the local provider (.jsonl, .jsonl.gz, .txt, .md)."
+    )
+    pages: int = Field(10, ge=1, le=50, description="Pages that reach the prompt: N of the paper.")
+    search_seconds: float = Field(20.0, gt=0, le=600, description="Longest wait for one provider's answer, in seconds.")
+
+
+class RerankConfig(BaseModel):
+    """Whether found pages are re-ranked by meaning before the best N are kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rerank: bool = Field(
+        False, description="Re-rank found pages by FAISS over MiniLM sentence embeddings of the query (extra: rerank)."
+    )
+    rerank_pool: int = Field(
+        30,
+        ge=1,
+        le=200,
+        description="Pages fetched from each provider when re-ranking is on; the best N of them are kept.",
+    )
+
+    @model_validator(mode="after")
+    def _pool_holds_pages(self) -> Self:
+        pages = getattr(self, "pages", None)  # beside SearchConfig in the run context
+        if self.rerank and pages is not None and self.rerank_pool < pages:
+            raise ValueError(
+                f"rerank_pool: {self.rerank_pool} is fewer than pages ({pages}); raise it to at least {pages}"
+            )
+        return self

@@ -1,0 +1,162 @@
+"""The embedded provider: a tantivy index (BM25) over a folder or a JSONL file of pages."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tantivy
+
+from webrec.errors import ConfigurationError
+from webrec.tools.page import Page
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".txt", ".md")
+MIN_SHARED_TERMS = 2
+"""A page must share this many distinct words with a query that has as many: one common word is no match."""
+
+_indexes: dict[Path, tuple[tuple[tuple[str, int, int], ...], tantivy.Index]] = {}
+_lock = threading.Lock()
+
+
+def pages_files(path: Path) -> list[Path]:
+    """The page files at `path` (itself, or below it), sorted. Raises `ConfigurationError` if there are none."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ConfigurationError(f"pages_path: {str(path)!r} does not exist; give a folder or a JSONL file of pages")
+    files = sorted(p for p in path.rglob("*") if p.is_file() and p.name.endswith(SUFFIXES))
+    if not files:
+        raise ConfigurationError(f"pages_path: {str(path)!r} holds no page; put {', '.join(SUFFIXES)} files there")
+    return files
+
+
+def read_pages(file: Path) -> Iterator[dict[str, Any]]:
+    """Records with `title`, `text` and optionally `url` and `published` or `time`, from one file.
+
+    A JSONL line holds one page; a text file is one page whose title is its first line. Raises `ConfigurationError`
+    naming file and line for a line that is not such a record.
+    """
+    if not file.name.endswith((".jsonl", ".jsonl.gz")):
+        text = file.read_text("utf-8", errors="replace")
+        first, _, rest = text.strip().partition("\n")
+        yield {"title": first.lstrip("# "), "text": rest or first}
+        return
+    opener = gzip.open if file.name.endswith(".gz") else open
+    with opener(file, "rt", encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+                raise ConfigurationError(
+                    f"pages_path: line {number} of {file.name} is not a page; write one JSON object with title and text a line"
+                )
+            yield record
+
+
+def open_index(path: Path) -> tantivy.Index:
+    """The index over `path`, built in memory on first use and again when a file changes; shared by the process."""
+    path = path.resolve()
+    files = pages_files(path)
+    state = tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+    with _lock:
+        held = _indexes.get(path)
+        if held is None or held[0] != state:
+            held = (state, _build(files))
+            _indexes[path] = held
+        return held[1]
+
+
+def _build(files: list[Path]) -> tantivy.Index:
+    schema = tantivy.SchemaBuilder()
+    schema.add_text_field("title", stored=True, tokenizer_name="en_stem")
+    schema.add_text_field("text", stored=True, tokenizer_name="en_stem")
+    schema.add_text_field("url", stored=True, tokenizer_name="raw")
+    schema.add_text_field("time", stored=True, tokenizer_name="raw")
+    index = tantivy.Index(schema.build())
+    writer = index.writer(heap_size=50_000_000, num_threads=1)  # one thread: the same ranking on every run
+    for file in files:
+        for page in read_pages(file):
+            document = tantivy.Document()
+            document.add_text("title", str(page.get("title") or ""))
+            document.add_text("text", page["text"])
+            document.add_text("url", str(page.get("url") or ""))
+            document.add_text("time", str(page.get("published") or page.get("time") or ""))
+            writer.add_document(document)
+    writer.commit()
+    writer.wait_merging_threads()
+    index.reload()
+    return index
+
+
+@dataclass(frozen=True)
+class LocalIndex:
+    """BM25 over title and text, any word may match; pages that share a single word with a longer query are left out."""
+
+    path: Path
+    name: str = "local"
+    query_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        """Fail early: `ConfigurationError` if the path holds no page."""
+        pages_files(self.path)
+
+    async def search(self, query: str, limit: int) -> list[Page]:
+        """At most `limit` pages, best first."""
+        return await asyncio.to_thread(self._search, query, limit)
+
+    def _search(self, query: str, limit: int) -> list[Page]:
+        index = open_index(self.path)
+        terms = _terms(query)
+        if not terms:
+            return []
+        clauses = []
+        for term in terms:
+            parsed, _ = index.parse_query_lenient(f'"{term}"', ["title", "text"])
+            clauses.append((tantivy.Occur.Should, parsed))
+        wanted = tantivy.Query.boolean_query(clauses, minimum_number_should_match=min(MIN_SHARED_TERMS, len(clauses)))
+        searcher = index.searcher()
+        pages = []
+        for score, address in searcher.search(wanted, limit).hits:
+            document = searcher.doc(address)
+            first = {name: (document.get_first(name) or "") for name in ("title", "text", "url", "time")}
+            pages.append(
+                Page(
+                    title=first["title"],
+                    url=first["url"],
+                    snippet=first["text"],
+                    score=score,
+                    provider=self.name,
+                    time=first["time"],
+                )
+            )
+        return pages
+
+
+_PLAIN = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).filter(tantivy.Filter.lowercase()).build()
+_STEM = (
+    tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
+    .filter(tantivy.Filter.remove_long(40))
+    .filter(tantivy.Filter.lowercase())
+    .filter(tantivy.Filter.stemmer("english"))
+    .build()
+)
+
+
+def _terms(query: str) -> list[str]:
+    """Distinct words of the query by their stem: inflections count once, single ASCII letters (an 's) not at all."""
+    words: dict[str, str] = {}
+    for word in _PLAIN.analyze(query):
+        stem = _STEM.analyze(word)
+        if stem and not (len(word) == 1 and word.isascii()):
+            words.setdefault(stem[0], word)
+    return list(words.values())

@@ -1,0 +1,54 @@
+"""A page as search returns it, and the protocol of whatever returns pages."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Protocol, runtime_checkable
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from webrec.tools.text_safety import clean, safe_url
+
+TITLE_CHARACTERS = 300
+SNIPPET_CHARACTERS = 2_000
+
+
+def _text(limit: int) -> BeforeValidator:
+    def to_clean(value: Any) -> str:
+        return clean(value, limit) if isinstance(value, str) else ""
+
+    return BeforeValidator(to_clean)
+
+
+class Page(BaseModel):
+    """One search result. Foreign text is cleaned and cut when the record is made, so it is never stored raw."""
+
+    model_config = ConfigDict(frozen=True)
+
+    title: Annotated[str, _text(TITLE_CHARACTERS)] = Field("", description="Title, cleaned, at most 300 characters.")
+    url: Annotated[str, BeforeValidator(lambda v: safe_url(v) if isinstance(v, str) else "")] = Field(
+        "", description="Address; empty if it was not plain http or https."
+    )
+    snippet: Annotated[str, _text(SNIPPET_CHARACTERS)] = Field(
+        "", description="What the provider returned of the page, cleaned, at most 2,000 characters."
+    )
+    score: float | None = Field(None, description="The provider's own score, if it gives one.")
+    provider: str = Field(description="Name of the provider that returned the page.")
+    time: Annotated[str, _text(40)] = Field(
+        "", description="When the page was published, as the provider says; may be empty."
+    )
+
+
+@runtime_checkable
+class SearchProvider(Protocol):
+    """Query in, ranked pages out."""
+
+    name: str
+    query_limit: int | None
+    """Most characters of a query that the provider accepts, None for any; longer ones are cut at a word before."""
+
+    async def search(self, query: str, limit: int) -> list[Page]:
+        """At most `limit` pages, best first; an empty list if nothing was found.
+
+        Raises `SearchError`, with one sentence that holds neither key nor query, if the provider could not answer.
+        """
+        ...

@@ -1,0 +1,69 @@
+"""Providers by name: which are asked for a run, and what each needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from webrec.errors import ConfigurationError
+from webrec.tools import brave, tavily
+from webrec.tools.config import SearchConfig
+from webrec.tools.local_index import LocalIndex
+from webrec.tools.page import SearchProvider
+from webrec.tools.sample_web import pages_path as sample_pages_path
+
+ProviderFactory = Callable[[SearchConfig], SearchProvider]
+
+
+def _key(variable: str, provider: str) -> SecretStr:
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        raise ConfigurationError(f"providers: {provider} needs a key; set the environment variable {variable}")
+    return SecretStr(value)
+
+
+def _local(config: SearchConfig) -> SearchProvider:
+    if not config.pages_path:
+        raise ConfigurationError("pages_path: the local provider needs it; give a folder or a JSONL file of pages")
+    return LocalIndex(Path(config.pages_path).expanduser())
+
+
+BUILTIN: Mapping[str, ProviderFactory] = {
+    "tavily": lambda _: tavily.Tavily(_key(tavily.KEY_VARIABLE, "tavily")),
+    "brave": lambda _: brave.Brave(_key(brave.KEY_VARIABLE, "brave")),
+    "local": _local,
+    "sample": lambda _: LocalIndex(sample_pages_path(), name="sample"),
+}
+"""The providers that come with WebRec. The sample web is used by name only, never as a fallback."""
+
+
+def resolve_names(config: SearchConfig) -> list[str]:
+    """The provider names of a run, `auto` replaced, duplicates dropped. Raises `ConfigurationError` if auto finds none."""
+    names = []
+    for name in config.providers:
+        names.append(_automatic(config) if name == "auto" else name)
+    return list(dict.fromkeys(names))
+
+
+def _automatic(config: SearchConfig) -> str:
+    if config.pages_path:
+        return "local"
+    for name, variable in (("tavily", tavily.KEY_VARIABLE), ("brave", brave.KEY_VARIABLE)):
+        if os.environ.get(variable, "").strip():
+            return name
+    raise ConfigurationError(
+        f"providers: no key is set; set {tavily.KEY_VARIABLE} or {brave.KEY_VARIABLE}, give pages_path, "
+        "name the provider 'sample', or turn retrieval off"
+    )
+
+
+def open_provider(
+    name: str, config: SearchConfig, factories: Mapping[str, ProviderFactory] = BUILTIN
+) -> SearchProvider:
+    """The provider `name`. Raises `ConfigurationError` if it is unknown or lacks its key or folder."""
+    if name not in factories:
+        raise ConfigurationError(f"providers: {name!r} is unknown; use one of {', '.join(['auto', *factories])}")
+    return factories[name](config)
