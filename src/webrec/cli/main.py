@@ -1,0 +1,39 @@
+"""The `webrec` command: its subcommands, and how errors become one sentence and an exit code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from webrec import __version__
+from webrec.cli.demo import demo
+from webrec.cli.doctor import doctor
+from webrec.cli.mcp import mcp
+from webrec.cli.recommend import recommend
+from webrec.errors import InputError, WebRecError
+from webrec.tools.text_safety import clean
+
+
+class _Commands(click.Group):
+    """A group that turns the project's errors into one line on standard error: exit code 2 for bad input, else 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except WebRecError as error:
+            click.echo(f"webrec: {clean(str(error))}", err=True)
+            ctx.exit(2 if isinstance(error, InputError) else 1)
+        except KeyboardInterrupt:
+            click.echo("webrec: interrupted", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="webrec")
+def main() -> None:
+    """WebRec reads the web before it recommends (arXiv 2511.14182)."""
+
+
+for command in (recommend, demo, doctor, mcp):
+    main.add_command(command)

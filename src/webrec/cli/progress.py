@@ -1,0 +1,55 @@
+"""Progress on standard error while a run goes on, only where that is a terminal."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.status import Status
+from rich.text import Text
+
+_DOING = {
+    "prepare": "checking input, loading the backbone (fetched and converted the first time, about a minute)",
+    "reason": "reasoning about the user",
+    "extract": "picking keywords from the backbone's tokens",
+    "search": "searching",
+    "collect": "collecting pages",
+    "rerank": "re-ranking pages",
+    "augment": "building the prompt",
+    "score": "scoring the candidates",
+}
+
+
+class ProgressLine:
+    """A status line fed with the graph's events."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self._console = Console(stderr=True)
+        self._prefix = prefix
+        self._status: Status | None = None
+
+    def __enter__(self) -> Self:
+        """Show the line, where standard error is a terminal."""
+        if self._console.is_terminal:
+            self._status = self._console.status(Text(self._prefix + "starting"))
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the line away."""
+        if self._status is not None:
+            self._status.stop()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Show what the event says."""
+        if self._status is None:
+            return
+        doing = _DOING.get(str(event.get("node")), str(event.get("node")))
+        if event.get("event") == "token":
+            doing = f"{doing}, token {event['count']} of at most {event['limit']}"
+        elif event.get("event") == "scoring":
+            doing = f"{doing}: {event['candidates']} against {event['prompt_tokens']:,} prompt tokens"
+        self._status.update(Text(self._prefix + doing))

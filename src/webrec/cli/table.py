@@ -1,0 +1,75 @@
+"""A recommendation as text for a terminal. Foreign text is cleaned and never read as markup."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from webrec.nodes.schema import Recommendation
+from webrec.tools.text_safety import clean
+
+_BAR = 16
+_STATES = {
+    "off": "retrieval is off: the web was not read",
+    "no_keywords": "no keyword was found in the reasoning: nothing was searched",
+    "no_pages": "the search found no page: scored without evidence",
+}
+
+
+def retrieval_line(result: Recommendation) -> str:
+    """What came of retrieval, in words."""
+    if result.retrieval != "found":
+        return _STATES[result.retrieval]
+    providers = ", ".join(dict.fromkeys(p.provider for p in result.pages)) or "none fitted"
+    return f"{len(result.pages)} pages read (from {providers})"
+
+
+def ranking_table(result: Recommendation, target: str | None = None, top: int | None = None) -> Table:
+    """Rank, title, probability and mean log-likelihood; the target is marked."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", expand=True)
+    table.add_column("#", justify="right", min_width=2)
+    table.add_column("candidate", ratio=1, overflow="ellipsis", no_wrap=True)
+    table.add_column("prob.", justify="right", min_width=5)
+    table.add_column("", width=_BAR, min_width=_BAR)
+    table.add_column("nats/token", justify="right", min_width=10)
+    widest = max(c.probability for c in result.ranking)
+    for candidate in result.ranking[:top]:
+        bar = "█" * max(1, round(_BAR * candidate.probability / widest)) if candidate.probability else ""
+        title = Text(clean(candidate.title), style="bold green" if candidate.title == target else "")
+        if candidate.title == target:
+            title.append("  ← taken next")
+        table.add_row(
+            str(candidate.rank), title, f"{candidate.probability:.3f}", Text(bar, style="cyan"), f"{candidate.mean:.2f}"
+        )
+    return table
+
+
+def recommendation_text(name: str, result: Recommendation, target: str | None) -> RenderableType:
+    """The whole result: what was thought, searched and read, and the ranking."""
+    lines: list[RenderableType] = [Text(name, style="bold underline")]
+    if result.reasoning is not None:
+        reasoning = Text("reasoning  ", style="dim")
+        reasoning.append(clean(result.reasoning.text, 600), style="default")
+        lines.append(reasoning)
+    if result.query:
+        query = Text("query      ", style="dim")
+        query.append(clean(result.query, 300), style="yellow")
+        lines.append(query)
+    lines.append(Text("web        ", style="dim").append(retrieval_line(result), style="default"))
+    for page in result.pages:
+        lines.append(
+            Text(f"           [{page.rank}] {clean(page.title, 90)}", style="dim", no_wrap=True, overflow="ellipsis")
+        )
+    lines.append(
+        Text("model      ", style="dim").append(f"{result.backbone.name}, head: {result.head}", style="default")
+    )
+    lines += [Text(f"warning    {clean(w)}", style="yellow") for w in result.warnings]
+    lines += [Text(""), ranking_table(result, target), Text("")]
+    return Group(*lines)
+
+
+def console() -> Console:
+    """Standard output; 100 columns where it is no terminal."""
+    out = Console(highlight=False, markup=False)
+    return out if out.is_terminal else Console(highlight=False, markup=False, width=100)

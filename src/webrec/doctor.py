@@ -1,0 +1,67 @@
+"""What is installed, which keys are set, what is cached: facts for a bug report, gathered without importing torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from webrec.models.cache import cache_root, damaged_files, is_complete
+from webrec.tools import brave, tavily
+
+PACKAGES = {
+    "langgraph": "",
+    "langchain-core": "",
+    "tantivy": "",
+    "torch": "model",
+    "transformers": "model",
+    "peft": "model",
+    "gguf": "model",
+    "faiss-cpu": "rerank",
+    "mcp": "mcp",
+    "langgraph-checkpoint-sqlite": "sqlite",
+    "langchain-community": "community",
+    "langgraph-cli": "studio",
+    "ray": "ray",
+}
+"""What is looked for, and the extra that brings it."""
+
+KEYS = (tavily.KEY_VARIABLE, brave.KEY_VARIABLE)
+
+
+def examine(verify: bool = False) -> dict[str, Any]:
+    """The report as plain values. Of keys only whether they are set is told. `verify` hashes every cached file."""
+    root = cache_root()
+    return {
+        "webrec": version("webrec"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "executable": sys.executable,
+        "packages": {name: _version(name) for name in PACKAGES},
+        "keys": {name: bool(os.environ.get(name, "").strip()) for name in KEYS},
+        "cache": str(root),
+        "cached": [_entry(folder, verify) for folder in _folders(root)],
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+
+
+def _entry(folder: Path, verify: bool) -> dict[str, Any]:
+    complete = is_complete(folder)
+    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+    entry: dict[str, Any] = {"name": folder.name, "bytes": size, "complete": complete}
+    if verify and complete:
+        entry["damaged"] = damaged_files(folder)
+    return entry

@@ -1,0 +1,57 @@
+"""The recommender as a LangChain tool for other people's agents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.tools import StructuredTool, ToolException
+from pydantic import ValidationError
+
+from webrec.api import arecommend, recommend
+from webrec.errors import WebRecError
+from webrec.graph.build import Graph
+from webrec.nodes.context import make_context
+from webrec.nodes.schema import Recommendation, RecommendInput
+from webrec.nodes.validation import first_error
+from webrec.tool_result import TOOL_DESCRIPTION, TOOL_NAME, to_tool_result
+
+
+def as_tool(*, graph: Graph | None = None, **settings: Any) -> StructuredTool:
+    """A tool that ranks candidates; `settings` are the fields of `RunContext` and hold for every call.
+
+    The message to the model is JSON of `ToolResult`; the artifact is a dump of the whole `Recommendation`. A wrong call
+    gives the model one sentence that says what to correct. Raises `ConfigurationError` for wrong settings.
+    """
+    fixed = make_context(settings).model_dump()
+
+    def call(history: list[str], candidates: list[str]) -> tuple[str, dict[str, Any]]:
+        try:
+            return _answer(recommend(history, candidates, graph=graph, **fixed))
+        except WebRecError as error:
+            raise ToolException(str(error)) from error
+
+    async def call_async(history: list[str], candidates: list[str]) -> tuple[str, dict[str, Any]]:
+        try:
+            return _answer(await arecommend(history, candidates, graph=graph, **fixed))
+        except WebRecError as error:
+            raise ToolException(str(error)) from error
+
+    return StructuredTool.from_function(
+        func=call,
+        coroutine=call_async,
+        name=TOOL_NAME,
+        description=TOOL_DESCRIPTION,
+        args_schema=RecommendInput,
+        response_format="content_and_artifact",
+        handle_tool_error=lambda error: f"The call failed. {error}",
+        handle_validation_error=_explain,
+    )
+
+
+def _answer(result: Recommendation) -> tuple[str, dict[str, Any]]:
+    return to_tool_result(result).model_dump_json(), result.model_dump(mode="json")
+
+
+def _explain(error: Any) -> str:
+    sentence = first_error(error) if isinstance(error, ValidationError) else str(error)
+    return f"The call was not valid. {sentence}. Call again with history and candidates, both lists of titles."
