@@ -1,0 +1,77 @@
+"""The embedded index: what it reads, finds and refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from webrec.errors import ConfigurationError
+from webrec.tools.local_index import LocalIndex
+from webrec.tools.page import Page
+
+
+def search(path: Path, query: str, limit: int = 10) -> list[Page]:
+    return asyncio.run(LocalIndex(path).search(query, limit))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    pages = [
+        {"title": "Dry skin", "text": "A gentle cream for dry skin.", "url": "https://a.example/", "published": "2020-01-01"},
+        {"title": "Boats", "text": "A wooden boat dries slowly in the sun."},
+    ]
+    (tmp_path / "one.jsonl").write_text("\n".join(json.dumps(p) for p in pages) + "\n\n", "utf-8")
+    with gzip.open(tmp_path / "two.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.write(json.dumps({"title": "Cream tea", "text": "Scones with cream, served dry or not."}))
+    (tmp_path / "three.md").write_text("# Gentle dogs\nA gentle dog needs a dry bed.", "utf-8")
+    (tmp_path / "ignored.bin").write_bytes(b"gentle dry cream")
+    return tmp_path
+
+
+def test_finds_in_every_kind_of_file_best_first(folder: Path) -> None:
+    pages = search(folder, "gentle dry cream")
+    assert pages[0] == Page(
+        title="Dry skin",
+        snippet="A gentle cream for dry skin.",
+        url="https://a.example/",
+        provider="local",
+        score=pages[0].score,
+        time="2020-01-01",
+    )
+    assert {p.title for p in pages} == {"Dry skin", "Cream tea", "Gentle dogs"}
+    scores = [p.score or 0 for p in pages]
+    assert scores == sorted(scores, reverse=True)
+    assert len(search(folder, "gentle dry cream", limit=1)) == 1
+
+
+def test_one_shared_word_is_no_match_for_a_longer_query(folder: Path) -> None:
+    assert [p.title for p in search(folder, "boat")] == ["Boats"]
+    assert search(folder, "boat engine propeller") == []
+    assert search(folder, "drying boats")[0].title == "Boats", "inflections match"
+    assert search(folder, "dries drying") == search(folder, "dry"), "and count once"
+
+
+def test_queries_are_words_never_syntax(folder: Path) -> None:
+    for query in ('title:boat AND "', "boat -wooden", "[* TO *]", "((", "", "   ", "*", "\x00"):
+        search(folder, query)
+    assert search(folder, "boat NOT wooden") != []
+
+
+def test_a_changed_file_is_read_again(folder: Path) -> None:
+    assert search(folder, "zeppelin") == []
+    (folder / "new.txt").write_text("Zeppelin\nIt floats.", "utf-8")
+    assert [p.title for p in search(folder, "zeppelin")] == ["Zeppelin"]
+
+
+def test_what_is_no_page_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="pages_path: .* does not exist"):
+        LocalIndex(tmp_path / "missing")
+    with pytest.raises(ConfigurationError, match="holds no page"):
+        LocalIndex(tmp_path)
+    (tmp_path / "bad.jsonl").write_text('{"title": "a", "text": "b"}\n{"title": 1}\n', "utf-8")
+    with pytest.raises(ConfigurationError, match=r"line 2 of bad.jsonl is not a page"):
+        search(tmp_path, "word")
