@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 # Joiners that some scripts and emoji need; every other format character (category Cf) is invisible or reorders text.
 _KEPT_FORMAT = {"\u200c", "\u200d"}
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_SPACE = re.compile(r"\s+")
+_SPACE = re.compile(" +")
 
 
 def clean(text: str, limit: int | None = None) -> str:
@@ -19,9 +19,9 @@ def clean(text: str, limit: int | None = None) -> str:
     to `limit` characters (with an ellipsis).
     """
     text = _ANSI.sub("", text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    text = _SPACE.sub(" ", text)
-    kept = (c for c in text if c in _KEPT_FORMAT or unicodedata.category(c) not in {"Cc", "Cf", "Co", "Cn", "Cs"})
-    text = "".join(kept).strip().strip("\u200c\u200d")
+    spaced = (" " if c.isspace() else c for c in text)
+    visible = (c for c in spaced if c in _KEPT_FORMAT or unicodedata.category(c) not in {"Cc", "Cf", "Co", "Cn", "Cs"})
+    text = _SPACE.sub(" ", "".join(visible)).strip(" \u200c\u200d")
     if limit is not None and len(text) > limit:
         text = text[: limit - 1].rstrip() + "…"
     return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -33,6 +34,8 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="webrec")
 def main() -> None:
     """WebRec reads the web before it recommends (arXiv 2511.14182)."""
+    # Read by OpenMP when torch is first imported. Threads that spin while they wait make a busy machine ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 for command in (recommend, demo, doctor, mcp):

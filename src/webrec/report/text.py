@@ -98,7 +98,7 @@ def number(value: float | None, digits: int = 3) -> str:
     smallest = 10.0**-digits
     if size < smallest:
         return f"{'>−' if value < 0 else '<'}{smallest:.{digits}f}"
-    decimals = digits if size < 1 else 2 if size < 100 else 0
+    decimals = digits if size < 1 else 2 if size < 10 else 1 if size < 100 else 0
     return f"{value:,.{decimals}f}".replace("-", "−")
 
 

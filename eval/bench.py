@@ -1,0 +1,106 @@
+"""`make bench`: ratios measured side by side in one run on the default backbone. No absolute time means anything here."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+from webrec.models.backbone import Backbone, get_backbone
+from webrec.models.config import BackboneConfig
+from webrec.models.influence import influence
+from webrec.models.scoring import score_candidates
+
+PROMPT_TOKENS = 512
+CANDIDATES = 20
+TITLE_TOKENS = 8
+GENERATED_TOKENS = 64
+ROUNDS = 5
+
+
+def _interleaved(first: Callable[[], Any], second: Callable[[], Any], rounds: int) -> list[float]:
+    """`first`'s time over `second`'s, measured in turns so that a noisy machine hits both."""
+    first(), second()  # warm up
+    ratios = []
+    for _ in range(rounds):
+        times = []
+        for work in (first, second):
+            began = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - began)
+        ratios.append(times[0] / times[1])
+    return ratios
+
+
+def measure(backbone: Backbone, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Every ratio with its median, least and greatest value."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+
+    def ids(count: int) -> list[int]:
+        vocabulary = backbone.model.config.vocab_size
+        return torch.randint(100, vocabulary, (count,), generator=generator).tolist()
+
+    prompt, generated = ids(PROMPT_TOKENS), ids(GENERATED_TOKENS)
+    candidates = [ids(TITLE_TOKENS) for _ in range(CANDIDATES)]
+
+    def forward(tokens: int) -> Callable[[], Any]:
+        step = torch.tensor([ids(tokens)], device=backbone.device)
+
+        def run() -> None:
+            with torch.inference_mode():
+                backbone.model.model(input_ids=step, use_cache=False)
+
+        return run
+
+    def packed() -> None:
+        score_candidates(backbone, prompt, candidates)
+
+    def one_by_one() -> None:
+        for candidate in candidates[:4]:  # a fifth of the work, scaled below
+            score_candidates(backbone, prompt, [candidate])
+
+    def probe() -> None:
+        influence(backbone, prompt, generated, -1, "mean")
+
+    alone = [CANDIDATES / 4 / r for r in _interleaved(packed, one_by_one, rounds)]
+    return {
+        "one-by-one over packed scoring": _summary(alone),
+        "packed scoring over one forward of as many tokens": _summary(
+            _interleaved(packed, forward(PROMPT_TOKENS + CANDIDATES * (TITLE_TOKENS - 1)), rounds)
+        ),
+        "attention of generated rows over a plain forward": _summary(
+            _interleaved(probe, forward(PROMPT_TOKENS + GENERATED_TOKENS), rounds)
+        ),
+    }
+
+
+def _summary(ratios: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(ratios), "least": min(ratios), "greatest": max(ratios)}
+
+
+def main() -> None:
+    """Measure and print, as JSON."""
+    import torch
+
+    backbone = get_backbone(BackboneConfig())
+    report = {
+        "backbone": backbone.name,
+        "dtype": backbone.dtype,
+        "device": str(backbone.device),
+        "threads": torch.get_num_threads(),
+        "prompt_tokens": PROMPT_TOKENS,
+        "candidates": f"{CANDIDATES} of {TITLE_TOKENS} tokens",
+        "generated_tokens": GENERATED_TOKENS,
+        "versions": {name: version(name) for name in ("webrec", "torch", "transformers")},
+        "ratios": measure(backbone),
+    }
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
