@@ -7,14 +7,14 @@ from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.runtime import Runtime
+from langgraph.runtime import Runtime, get_runtime
 from langgraph.types import Send
 
 from webrec.errors import ConfigurationError
 from webrec.graph import routes
 from webrec.nodes.augment import augment
 from webrec.nodes.collect import collect
-from webrec.nodes.context import RunContext, make_context
+from webrec.nodes.context import RunContext, effective_context
 from webrec.nodes.extract import extract
 from webrec.nodes.prepare import prepare
 from webrec.nodes.query_strategies import BUILTIN as BUILTIN_STRATEGIES
@@ -63,14 +63,14 @@ def build_graph(
         {**BUILTIN_PROVIDERS, **(providers or {})}, {**BUILTIN_STRATEGIES, **(query_strategies or {})}
     )
 
-    def after_prepare(state: State, runtime: Runtime[RunContext]) -> str:
-        return routes.after_prepare(make_context(runtime.context), resources.strategies)
+    def after_prepare(state: State) -> str:
+        return routes.after_prepare(_context(state), resources.strategies)
 
-    def after_extract(state: State, runtime: Runtime[RunContext]) -> list[Send] | str:
-        return routes.after_extract(state, make_context(runtime.context))
+    def after_extract(state: State) -> list[Send] | str:
+        return routes.after_extract(state, _context(state))
 
-    def after_collect(state: State, runtime: Runtime[RunContext]) -> str:
-        return routes.after_collect(state, make_context(runtime.context))
+    def after_collect(state: State) -> str:
+        return routes.after_collect(state, _context(state))
 
     builder = StateGraph(State, context_schema=RunContext, input_schema=RecommendInput, output_schema=Recommendation)
     for name, function in {**NODES, **replaced}.items():
@@ -86,3 +86,9 @@ def build_graph(
     builder.add_edge("augment", "score")
     builder.add_edge("score", END)
     return builder.compile(checkpointer=checkpointer, interrupt_before=interrupt_before, name="webrec")
+
+
+def _context(state: State) -> RunContext:
+    """What a conditional edge goes by: LangGraph has no runtime for it where a state is edited (`update_state`)."""
+    runtime: Runtime[RunContext] | None = get_runtime(RunContext)
+    return effective_context(runtime.context if runtime is not None else None, state)

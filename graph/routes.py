@@ -29,7 +29,11 @@ def after_extract(state: State, context: RunContext) -> list[Send] | Literal["au
     if not query:
         return "augment"
     names = resolve_names(context)
-    return [Send("search", SearchTask(provider=n, query=query, only=len(names) == 1)) for n in names]
+    settings = context.model_dump(mode="json")
+    return [
+        Send("search", SearchTask(provider=name, query=query, only=len(names) == 1, settings=settings))
+        for name in names
+    ]
 
 
 def after_collect(state: State, context: RunContext) -> Literal["rerank", "augment"]:

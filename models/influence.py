@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,23 +39,30 @@ def influence(
     index = resolve_layer(len(model.model.layers), layer)
     first = len(prompt)
     captured: list[torch.Tensor] = []
-    owner = threading.get_ident()
 
     def capture(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if threading.get_ident() != owner:  # the model is shared: another run's pass is none of ours
-            return
         hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
         captured.append(_generated_attention(module, hidden, kwargs["position_embeddings"], first, heads))
 
+    own = _own_path(model.model, index)
+    own.layers[index].self_attn.register_forward_hook(capture, with_kwargs=True)
     with torch.inference_mode():
-        handle = model.model.layers[index].self_attn.register_forward_hook(capture, with_kwargs=True)
-        try:
-            model.model(input_ids=torch.tensor([[*prompt, *generated]], device=backbone.device), use_cache=False)
-        finally:
-            handle.remove()
+        own(input_ids=torch.tensor([[*prompt, *generated]], device=backbone.device), use_cache=False)
     later = captured[0].tril(-1)  # strictly later rows j > i
     scores: list[float] = later.amax(0).tolist()
     return scores
+
+
+def _own_path(model: Any, index: int) -> Any:
+    """`model` with module objects of its own on the path to the attention of layer `index`, all else shared.
+
+    A hook there concerns no other thread; putting one on the shared modules breaks passes that are under way.
+    """
+    layer = model.layers[index]
+    path = {model, model.layers, layer, layer.self_attn}
+    shared = [m for m in model.modules() if m not in path]
+    shared += [*model.parameters(), *model.buffers(), model.config]
+    return copy.deepcopy(model, {id(s): s for s in shared})
 
 
 def _generated_attention(

@@ -13,10 +13,20 @@ from dataclasses import dataclass
 import regex
 
 _UNSPACED = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
-_RUNS = "|".join(rf"[\p{{Script={name}}}ー]+" if name == "Katakana" else rf"\p{{Script={name}}}+" for name in _UNSPACED)
-_EXCLUDED = "".join(rf"\p{{Script={name}}}" for name in _UNSPACED)
-_LETTER = rf"[[\p{{L}}\p{{M}}\p{{N}}]--[{_EXCLUDED}]]"
-_WORD = regex.compile(rf"(?V1)(?:{_RUNS}|{_LETTER}+(?:['’‐-]{_LETTER}+)*)")
+_KANA_MARKS = "ーﾞﾟ"  # of no script of their own
+_ALL_UNSPACED = "".join(rf"\p{{Script={name}}}" for name in _UNSPACED) + _KANA_MARKS
+
+
+def _run_of(script: str) -> str:
+    """A letter or digit of `script`, then what belongs to it, combining marks included."""
+    marks = _KANA_MARKS if script in ("Hiragana", "Katakana") else ""
+    return rf"[\p{{Script={script}}}&&[\p{{L}}\p{{N}}]][\p{{Script={script}}}\p{{M}}{marks}]*"
+
+
+_RUNS = "|".join(map(_run_of, _UNSPACED))
+_START = rf"[[\p{{L}}\p{{N}}]--[{_ALL_UNSPACED}]]"
+_LETTER = rf"[[\p{{L}}\p{{M}}\p{{N}}]--[{_ALL_UNSPACED}]]"
+_WORD = regex.compile(rf"(?V1)(?:{_RUNS}|{_START}{_LETTER}*(?:['’‐-]{_LETTER}+)*)")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -33,3 +34,11 @@ def make_context(settings: RunContext | dict[str, Any] | None) -> RunContext:
         return RunContext.model_validate(settings or {})
     except ValidationError as error:
         raise ConfigurationError(first_error(error)) from None
+
+
+def effective_context(given: RunContext | dict[str, Any] | None, state: Mapping[str, Any]) -> RunContext:
+    """What a node or edge goes by: the settings given to this call, else those the run began with.
+
+    So a paused run that is resumed without settings keeps its own.
+    """
+    return make_context(given if given is not None else state.get("settings"))

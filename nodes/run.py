@@ -17,7 +17,7 @@ from langgraph.runtime import get_runtime
 
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
-from webrec.nodes.context import RunContext, make_context
+from webrec.nodes.context import RunContext, effective_context, make_context
 from webrec.nodes.query_strategies import QueryStrategy
 from webrec.tools.providers import ProviderFactory
 
@@ -62,15 +62,17 @@ def as_node(name: str, function: NodeFunction, resources: Resources) -> Runnable
     A sync function computes in a thread. Cancelling the awaiting task tells it to stop at its next step.
     """
 
-    def start(cancelled: Callable[[], bool]) -> Run:
+    def start(state: Any, cancelled: Callable[[], bool]) -> Run:
         runtime = get_runtime(RunContext)
-        run = Run(name, make_context(runtime.context), resources, runtime.stream_writer, cancelled)
+        # A new run on a used thread finds the last run's settings in the state: prepare does not go by them.
+        context = make_context(runtime.context) if name == "prepare" else effective_context(runtime.context, state)
+        run = Run(name, context, resources, runtime.stream_writer, cancelled)
         run.emit("started")
         return run
 
     async def call_async(state: Any) -> Update:
         cancelled = threading.Event()
-        run, began = start(cancelled.is_set), time.perf_counter()
+        run, began = start(state, cancelled.is_set), time.perf_counter()
         try:
             if inspect.iscoroutinefunction(function):
                 update = await function(state, run)
@@ -83,7 +85,7 @@ def as_node(name: str, function: NodeFunction, resources: Resources) -> Runnable
         return update  # type: ignore[return-value]
 
     def call(state: Any) -> Update:
-        run, began = start(lambda: False), time.perf_counter()
+        run, began = start(state, lambda: False), time.perf_counter()
         update = function(state, run)
         if inspect.iscoroutine(update):
             update = run_blocking(update)

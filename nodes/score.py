@@ -40,7 +40,18 @@ def score(state: State, run: Run) -> Update:
     evidence = BackboneEvidence(
         name=backbone.name, source=backbone.source, dtype=backbone.dtype, device=str(backbone.device)
     )
-    return {"ranking": [r.model_dump() for r in ranking], "backbone": evidence.model_dump(), "head": "none"}
+    settings = context.model_dump(mode="json")
+    changed = [name for name, value in settings.items() if value != state["settings"].get(name)]
+    warnings = list(state["warnings"])
+    if changed:
+        warnings.append(f"these settings were changed after the run had begun: {', '.join(changed)}")
+    return {
+        "ranking": [r.model_dump() for r in ranking],
+        "backbone": evidence.model_dump(),
+        "head": "none",
+        "settings": settings,
+        "warnings": warnings,
+    }
 
 
 def _softmax(scores: list[float]) -> list[float]:

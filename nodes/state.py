@@ -41,3 +41,4 @@ class SearchTask(TypedDict):
     query: str
     only: bool
     """Whether no other provider is asked."""
+    settings: dict[str, Any]

@@ -52,7 +52,12 @@ def run(tiny_bytes: Path) -> RunGraph:
         events: list[dict[str, Any]] = []
         factories = {p.name: lambda _config, p=p: p for p in providers}
         built = graph or build_graph(providers=factories)
-        settings = {"backbone": str(tiny_bytes), "dtype": "float32", "reasoning_tokens": 24, "language": "xx"} | settings
+        settings = {
+            "backbone": str(tiny_bytes),
+            "dtype": "float32",
+            "reasoning_tokens": 24,
+            "language": "xx",
+        } | settings
         if providers:
             settings.setdefault("providers", [p.name for p in providers])
         result = asyncio.run(arecommend(HISTORY, CANDIDATES, graph=built, on_progress=events.append, **settings))

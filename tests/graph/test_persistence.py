@@ -57,9 +57,20 @@ def test_interrupt_edit_the_keywords_resume(saver: SqliteSaver, settings: Any) -
     assert graph.get_state(thread).next == ("search",)
     assert not provider.queries
     graph.update_state(thread, {"keywords": ["warm", "wool"]}, as_node="extract")
-    result = Recommendation.model_validate(graph.invoke(None, thread, context=settings))
+    result = Recommendation.model_validate(graph.invoke(None, thread))  # keeps the settings it began with
     assert provider.queries == ["warm wool"]
     assert result.query == "warm wool"
+    assert result.settings["reasoning_tokens"] == 16
+    assert result.warnings == []
+
+
+def test_settings_changed_on_the_way_are_told(saver: SqliteSaver, settings: Any) -> None:
+    graph = build_graph(providers={"one": lambda _: OnePage()}, checkpointer=saver, interrupt_before=["augment"])
+    thread: Any = {"configurable": {"thread_id": "t"}}
+    graph.invoke(REQUEST, thread, context=settings)
+    result = Recommendation.model_validate(graph.invoke(None, thread, context={**settings, "score_by": "sum"}))
+    assert result.settings["score_by"] == "sum"
+    assert result.warnings == ["these settings were changed after the run had begun: score_by"]
 
 
 def test_fork_a_past_run(saver: SqliteSaver, settings: Any) -> None:
@@ -179,7 +190,9 @@ def test_killed_between_all_nodes_no_finished_node_runs_again(tmp_path: Path, ti
     kills = 0
     for _ in range(20):
         command = [sys.executable, "-c", _KILLED_RUN, str(tmp_path), str(tiny_bytes)]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LANGGRAPH_STRICT_MSGPACK": "true"})
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, "LANGGRAPH_STRICT_MSGPACK": "true"}
+        )
         if done.returncode == 0:
             break
         assert done.returncode == -signal.SIGKILL, done.stderr

@@ -21,7 +21,12 @@ def search(path: Path, query: str, limit: int = 10) -> list[Page]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     pages = [
-        {"title": "Dry skin", "text": "A gentle cream for dry skin.", "url": "https://a.example/", "published": "2020-01-01"},
+        {
+            "title": "Dry skin",
+            "text": "A gentle cream for dry skin.",
+            "url": "https://a.example/",
+            "published": "2020-01-01",
+        },
         {"title": "Boats", "text": "A wooden boat dries slowly in the sun."},
     ]
     (tmp_path / "one.jsonl").write_text("\n".join(json.dumps(p) for p in pages) + "\n\n", "utf-8")

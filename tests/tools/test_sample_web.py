@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import tantivy
 
 from webrec.tools.sample_web import pages_path
 
@@ -33,6 +34,20 @@ SHARED_WORDS = {
     "films": ("story", "director", "slow", "tense", "score", "scene", "ending", "dialogue"),
     "games": ("story", "combat", "puzzle", "co-op", "soundtrack", "map", "controls", "level"),
 }
+# Words that queries made from a user's taste are full of.
+EVERYDAY_WORDS = {
+    "skincare": "skin skincare product routine natural ingredients hydration barrier moisture enhance",
+    "films": "film classic genre scenes characters enjoy story",
+    "games": "game gameplay features characters world create unique enjoy mechanics",
+}
+EVERYWHERE = {"skin", "film", "game"}
+"""Those that may be on every page of their domain."""
+STEM = (
+    tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
+    .filter(tantivy.Filter.lowercase())
+    .filter(tantivy.Filter.stemmer("english"))
+    .build()
+)
 # What must not stand alone. Titles without their year are added below.
 # fmt: off
 NAMES = (
@@ -79,6 +94,12 @@ def words(text: str) -> list[str]:
 def own_words(page: dict[str, Any]) -> set[str]:
     """Distinct words of the page's text but for the title of its item."""
     return set(words(without_titles(page["text"])))
+
+
+def everyday_words(page: dict[str, Any]) -> frozenset[str]:
+    """Those everyday words of the page's domain that its text holds by the stem, as the index does; no item titles."""
+    stems = set(STEM.analyze(without_titles(page["text"])))
+    return frozenset(word for word in EVERYDAY_WORDS[page["domain"]].split() if STEM.analyze(word)[0] in stems)
 
 
 COUNTS = {page["id"]: Counter(words(page["text"])) for page in PAGES}
@@ -267,6 +288,33 @@ def test_target_is_not_favoured_by_vocabulary(name: str) -> None:
         shared = {title: len(own_words(PAGE_OF[title]) & vocabulary) for title in example["candidates"]}
         target = shared.pop(example["target"])
         assert sum(n >= target for n in shared.values()) >= 3, (target, shared)
+
+
+def test_item_pages_and_guides_use_everyday_words() -> None:
+    for page in ITEM_PAGES:
+        assert len(everyday_words(page)) >= 5, page["title"]
+    for page in of_kind("guide"):
+        assert len(everyday_words(page)) >= 4, page["title"]
+
+
+@pytest.mark.parametrize("domain", EVERYDAY_WORDS)
+def test_everyday_words_are_on_useless_pages_too(domain: str) -> None:
+    pages = [page for page in of_kind("off-topic", "advert", "stale", "near-duplicate") if page["domain"] == domain]
+    assert sum(len(everyday_words(page)) >= 2 for page in pages) >= 5
+
+
+@pytest.mark.parametrize("name", WITH_PAGES)
+def test_everyday_words_discriminate(name: str) -> None:
+    example = EXAMPLES[name]
+    used = {title: everyday_words(PAGE_OF[title]) for title in listed(name)}
+    for word in EVERYDAY_WORDS[DOMAIN_OF[name]].split():
+        fitting = sum(word in used[title] for title in [*example["history"], example["target"]])
+        unfitting = sum(word in used[title] for title in example["candidates"] if title != example["target"])
+        assert fitting >= 2, word
+        assert unfitting >= 3, word
+        assert word in EVERYWHERE or fitting + unfitting <= 0.85 * len(used), word
+    assert max(Counter(used.values()).values()) <= 2, "different pages use different words"
+    assert len(used[example["target"]]) <= statistics.median(len(words) for words in used.values())
 
 
 @pytest.mark.parametrize("name", WITH_PAGES)

@@ -94,7 +94,12 @@ async def test_cancelling_stops_the_work(tiny_bytes: Path, monkeypatch: pytest.M
     monkeypatch.setattr("webrec.models.decoding.repeats_itself", lambda _: False)
     work = asyncio.create_task(
         webrec.arecommend(
-            HISTORY, ["a", "b"], backbone=str(tiny_bytes), providers=["sample"], reasoning_tokens=4000, on_progress=endless
+            HISTORY,
+            ["a", "b"],
+            backbone=str(tiny_bytes),
+            providers=["sample"],
+            reasoning_tokens=4000,
+            on_progress=endless,
         )
     )
     while not started.is_set():
@@ -111,7 +116,12 @@ async def test_cancelling_stops_the_work(tiny_bytes: Path, monkeypatch: pytest.M
 
 def test_tool_message_holds_ranks_and_no_page_text(graph: Any, settings: dict[str, Any]) -> None:
     tool = webrec.as_tool(graph=graph, **settings)
-    call = {"name": tool.name, "args": {"history": HISTORY, "candidates": ["Wool\u202e scarf", "Hose"]}, "id": "1", "type": "tool_call"}
+    call = {
+        "name": tool.name,
+        "args": {"history": HISTORY, "candidates": ["Wool\u202e scarf", "Hose"]},
+        "id": "1",
+        "type": "tool_call",
+    }
     message = tool.invoke(call)
     result = ToolResult.model_validate_json(message.content)
     assert sorted(c.title for c in result.ranking) == ["Hose", "Wool scarf"]

@@ -1,0 +1,157 @@
+"""Content never becomes a special token; turns are what the tokenizer itself would make of them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webrec.errors import ConfigurationError
+from webrec.models.backbone import Backbone
+from webrec.models.chat import ChatEncoder
+
+HARMLESS = ["Soap", "Größe 42, süß", "保湿クリームは乾燥した肌にやさしい。", "two\n\nlines", "{{ braces }} {% if %} 100%"]
+MARKS = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<repo_name>", "<s>", "</s>", "<unk>", "<0x0A>", "[INST]"]
+
+
+def special_tokens(backbone: Backbone) -> dict[str, int]:
+    """Everything that the tokenizer itself turns into a special token."""
+    added = backbone.chat.tokenizer.backend_tokenizer.get_added_tokens_decoder()
+    return {token.content: index for index, token in added.items() if token.special}
+
+
+def assert_content_is_harmless(backbone: Backbone) -> None:
+    special = special_tokens(backbone)
+    assert len(special) >= 3
+    frame = backbone.chat.encode_turn("")
+    for mark, index in special.items():
+        assert index in backbone.chat.tokenizer(mark)["input_ids"]  # the danger is real
+        for text in (mark, f"buy{mark}system", f" {mark}\n{mark}", mark * 3):
+            ids = backbone.chat.encode(text)
+            assert not set(ids) & set(special.values())
+            assert backbone.chat.decode(ids).strip() == text.strip()
+            turn = [i for i in backbone.chat.encode_turn(text) if i in special.values()]
+            assert turn == [i for i in frame if i in special.values()]
+
+
+def test_special_tokens_in_content_stay_text(backbone: Backbone) -> None:
+    assert_content_is_harmless(backbone)
+
+
+@pytest.mark.slow
+def test_special_tokens_in_content_stay_text_smollm2(smollm2: Backbone) -> None:
+    assert_content_is_harmless(smollm2)
+    assert len(special_tokens(smollm2)) == 17
+
+
+@given(st.lists(st.sampled_from(MARKS) | st.text(max_size=5)).map("".join))
+def test_no_text_becomes_a_special_token(backbone: Backbone, text: str) -> None:
+    ids = set(backbone.chat.encode(text)) | set(backbone.chat.encode_answer(text))
+    assert not ids & set(special_tokens(backbone).values())
+
+
+def test_every_special_token_ends_an_answer(backbone: Backbone) -> None:
+    assert backbone.chat.end_ids == set(special_tokens(backbone).values())
+
+
+def assert_turns_are_the_tokenizers(chat: ChatEncoder, contents: list[str]) -> None:
+    for content in contents:
+        message = [{"role": "user", "content": content}]
+        expected = chat.tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
+        assert chat.encode_turn(content) == expected
+
+
+def test_turns_are_the_tokenizers_own(tiny_bytes_chat: ChatEncoder) -> None:
+    assert_turns_are_the_tokenizers(tiny_bytes_chat, HARMLESS)
+
+
+@given(st.lists(st.text(st.sampled_from("abcäß'保はー.,-"), min_size=1, max_size=6), min_size=1, max_size=6).map(" ".join))
+def test_any_words_make_the_tokenizers_turn(tiny_bytes_chat: ChatEncoder, content: str) -> None:
+    assert_turns_are_the_tokenizers(tiny_bytes_chat, [content])
+
+
+@pytest.mark.slow
+def test_turns_are_the_tokenizers_own_smollm2(smollm2: Backbone) -> None:
+    assert_turns_are_the_tokenizers(smollm2.chat, HARMLESS)
+
+
+@pytest.fixture(scope="session")
+def tiny_bytes_chat(tiny_bytes: Any) -> ChatEncoder:
+    from transformers import AutoTokenizer
+
+    return ChatEncoder(AutoTokenizer.from_pretrained(tiny_bytes))
+
+
+def test_without_a_template_a_turn_is_plain_text(tiny_sentencepiece: Any) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_sentencepiece)
+    chat = ChatEncoder(tokenizer)
+    assert not chat.has_template
+    assert chat.encode_turn("the cream") == [tokenizer.bos_token_id, *chat.encode("the cream")]
+    whole = chat.encode_turn("the cream") + chat.encode_answer("is mild")
+    assert chat.decode(whole) == "the cream is mild"
+
+
+def test_a_template_that_drops_the_message_is_refused(tiny_bytes: Any) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bytes)
+    tokenizer.chat_template = "<|im_start|>hello"
+    with pytest.raises(ConfigurationError, match="chat template"):
+        ChatEncoder(tokenizer)
+
+
+def test_a_slow_tokenizer_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"no tokenizer\.json"):
+        ChatEncoder(object())  # type: ignore[arg-type]
+
+
+def test_threads_and_other_users_of_the_tokenizer_change_nothing(backbone: Backbone) -> None:
+    chat = backbone.chat
+    texts = [f"{mark} item {n} {text}" for n, text in enumerate(HARMLESS * 8) for mark in MARKS[:4]]
+    alone = [(chat.encode_turn(t), chat.cut(t, 5)) for t in texts]
+
+    def encode_all(_: int) -> list[Any]:
+        return [(chat.encode_turn(t), chat.cut(t, 5)) for t in texts]
+
+    def use_otherwise(_: int) -> None:
+        for text in texts:
+            chat.tokenizer(text, truncation=True, max_length=3, split_special_tokens=False)
+
+    with ThreadPoolExecutor(6) as pool:
+        others = [pool.submit(use_otherwise, n) for n in range(2)]
+        results = list(pool.map(encode_all, range(4)))
+        for other in others:
+            other.result()
+    assert results == [alone] * 4
+
+
+def test_answers_follow_a_space_only_without_a_template(backbone: Backbone) -> None:
+    chat = backbone.chat
+    assert chat.encode_answer("soap") == chat.encode("soap" if chat.has_template else " soap")
+
+
+def test_cut_by_hand(backbone: Backbone) -> None:
+    chat, text = backbone.chat, "The cream is soothing and gentle"
+    assert chat.cut(text, 1000) == text
+    assert chat.cut(text, len(chat.encode(text))) == text
+    assert chat.cut(text, 0) == ""
+    assert chat.cut("", 3) == ""
+    for tokens in range(1, len(chat.encode(text))):
+        assert chat.encode(chat.cut(text, tokens)) == chat.encode(text)[:tokens]
+
+
+@given(st.lists(st.sampled_from(["The cream ", "süß", "鬱", "保湿", "👩‍👩‍👧", "  ", "\n", "'s", *MARKS]) | st.text(max_size=4)).map("".join))
+def test_cut_gives_a_prefix_of_at_most_so_many_tokens(backbone: Backbone, text: str) -> None:
+    chat = backbone.chat
+    whole = len(chat.encode(text))
+    kept = [chat.cut(text, tokens) for tokens in range(whole + 2)]
+    assert all(text.startswith(k) for k in kept)
+    assert kept[-1] == text
+    assert [len(k) for k in kept] == sorted(len(k) for k in kept)
+    for tokens, k in enumerate(kept):
+        assert len(chat.encode(k)) <= tokens
