@@ -27,14 +27,18 @@ set -o pipefail; PIP_DISABLE_PIP_VERSION_CHECK=1 \
   || { echo "error: pip failed; the end of .venv/pip.log is:" >&2; tail -n 20 .venv/pip.log >&2; exit 1; }
 endef
 
-.PHONY: demo test test-slow lint bench clean help
+.PHONY: demo studio test test-slow lint bench clean help
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 	@echo "  variables: ARGS (passed on), PYTHON ($(PYTHON)), PIP_ARGS (passed to pip)"
 
 demo: .venv/.demo ## install the runtime, then recommend for the packaged examples (webrec demo ARGS)
-	@$(BIN)/webrec demo $(ARGS)
+	@$(BIN)/webrec demo --report out/demo.html $(ARGS)
+
+studio: .venv/.dev ## langgraph dev without telemetry (langgraph dev ARGS)
+	@LANGGRAPH_CLI_NO_ANALYTICS=1 LANGGRAPH_NO_VERSION_CHECK=true LANGSMITH_TRACING=false OMP_WAIT_POLICY=PASSIVE \
+	  $(BIN)/langgraph dev --n-jobs-per-worker 10 $(ARGS)
 
 test: .venv/.dev ## the tests that take minutes, not more (pytest ARGS)
 	@$(BIN)/pytest $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import time
@@ -35,7 +36,7 @@ def _interleaved(first: Callable[[], Any], second: Callable[[], Any], rounds: in
     return ratios
 
 
-def measure(backbone: Backbone, rounds: int = ROUNDS) -> dict[str, Any]:
+def measure(backbone: Backbone, rounds: int) -> dict[str, Any]:
     """Every ratio with its median, least and greatest value."""
     import torch
 
@@ -84,9 +85,12 @@ def _summary(ratios: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print, as JSON."""
+    """Measure and print, as JSON. `--rounds N` sets how often each ratio is measured."""
     import torch
 
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements of each ratio (default: %(default)s)")
+    rounds = parser.parse_args().rounds
     backbone = get_backbone(BackboneConfig())
     report = {
         "backbone": backbone.name,
@@ -97,7 +101,8 @@ def main() -> None:
         "candidates": f"{CANDIDATES} of {TITLE_TOKENS} tokens",
         "generated_tokens": GENERATED_TOKENS,
         "versions": {name: version(name) for name in ("webrec", "torch", "transformers")},
-        "ratios": measure(backbone),
+        "rounds": rounds,
+        "ratios": measure(backbone, rounds),
     }
     print(json.dumps(report, indent=1))
 

@@ -34,8 +34,8 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        """Device of the embeddings, where token ids go."""
-        return self.model.get_input_embeddings().weight.device  # type: ignore[no-any-return, union-attr]
+        """Where the model is, and token ids go."""
+        return self.model.device
 
     @property
     def dtype(self) -> str:
@@ -66,6 +66,7 @@ def _load(config: BackboneConfig) -> Backbone:
     try:
         import torch
         import transformers
+        from safetensors import SafetensorError
     except ImportError as error:
         raise missing_extra("model", error.name or "torch") from error
     device = _device(config.device)
@@ -85,12 +86,19 @@ def _load(config: BackboneConfig) -> Backbone:
             )
         dtype = getattr(torch, config.dtype) if config.dtype != "auto" else _native_dtype(device)
         try:
-            model = transformers.LlamaForCausalLM.from_pretrained(
-                folder, revision=config.revision, dtype=dtype, use_safetensors=True, attn_implementation="sdpa"
+            model, loading = transformers.LlamaForCausalLM.from_pretrained(
+                folder,
+                revision=config.revision,
+                dtype=dtype,
+                use_safetensors=True,
+                attn_implementation="sdpa",
+                output_loading_info=True,
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, revision=config.revision)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise BackboneError(f"backbone: {config.backbone!r} could not be loaded ({_first_line(error)})") from error
+        if missing := sorted(loading["missing_keys"]):  # transformers fills them with random numbers
+            raise BackboneError(f"backbone: {config.backbone!r} lacks weights ({', '.join(missing[:3])}, ...)")
     model.eval().requires_grad_(False)
     model.to(device)
     return Backbone(config.backbone, model, ChatEncoder(tokenizer), source)

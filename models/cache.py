@@ -33,7 +33,7 @@ def is_complete(folder: Path) -> bool:
     try:
         files = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
         return all((folder / name).stat().st_size == entry["bytes"] for name, entry in files.items())
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

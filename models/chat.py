@@ -5,6 +5,7 @@ The template's own text may become special tokens (turn markers); content never 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from webrec.errors import ConfigurationError
@@ -28,12 +29,18 @@ class ChatEncoder:
                 "backbone: its tokenizer has no tokenizer.json; convert it to a fast tokenizer first"
             )
         self.tokenizer = tokenizer
-        # A private copy in which special tokens are plain text; no truncation, no padding.
-        self._plain = Tokenizer.from_str(backend.to_str())
+        # A private copy in which special tokens are plain text, and so are turn markers that their makers did not
+        # flag as special; no truncation, no padding.
+        specification = json.loads(backend.to_str())
+        markers = [t for t in specification["added_tokens"] if t["special"] or _is_marker(t["content"])]
+        self._special = frozenset(tokenizer.all_special_ids) | {t["id"] for t in markers if t["special"]}
+        self._never_content = self._special | {t["id"] for t in markers}
+        for token in markers:
+            token["special"] = True
+        self._plain = Tokenizer.from_str(json.dumps(specification))
         self._plain.encode_special_tokens = True
         self._plain.no_truncation()
         self._plain.no_padding()
-        self._special = frozenset(tokenizer.all_special_ids)
         self.has_template = bool(tokenizer.chat_template)
         self._prefix, self._suffix = self._template_parts()
 
@@ -60,9 +67,9 @@ class ChatEncoder:
         return self._special
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of plain text: no special token, no beginning-of-sequence mark."""
+        """Token ids of plain text: no special token, no turn marker, no beginning-of-sequence mark."""
         ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
-        return ids if self._special.isdisjoint(ids) else [i for i in ids if i not in self._special]
+        return ids if self._never_content.isdisjoint(ids) else [i for i in ids if i not in self._never_content]
 
     def encode_turn(self, content: str) -> list[int]:
         """Token ids of a user turn with `content`, up to where the assistant's answer begins."""
@@ -77,8 +84,16 @@ class ChatEncoder:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def cut(self, text: str, tokens: int) -> str:
-        """The longest prefix of `text` that the first `tokens` tokens cover."""
+        """The longest prefix of `text`, whole characters without trailing space, that its first `tokens` tokens hold."""
         encoded = self._plain.encode(text, add_special_tokens=False)
         if len(encoded.ids) <= tokens:
             return text
-        return text[: encoded.offsets[tokens - 1][1]].rstrip() if tokens > 0 else ""
+        if tokens <= 0:
+            return ""
+        # A character of several tokens is inside the offsets of each: it counts only once the next token is past it.
+        end = min(encoded.offsets[tokens - 1][1], encoded.offsets[tokens][0])
+        return text[:end].rstrip()
+
+
+def _is_marker(token: str) -> bool:
+    return token[:1] in ("<", "[") and token[-1:] in (">", "]")

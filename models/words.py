@@ -46,11 +46,12 @@ def token_spans(ids: Sequence[int], decode: Callable[[list[int]], str]) -> tuple
     or drop a leading space. A token that ends inside a character covers that whole character.
     """
     text = decode(list(ids))
-    ends = []
+    ends: list[int] = []
     for count in range(1, len(ids) + 1):
         prefix = decode(list(ids[:count])) if count < len(ids) else text
         ends.append(max(_common_prefix(prefix, text), ends[-1] if ends else 0))
-    spans, start = [], 0
+    spans: list[tuple[int, int]] = []
+    start = 0
     for end in ends:
         spans.append((start, end if end > start else min(start + 1, len(text))))
         start = end

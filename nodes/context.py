@@ -16,14 +16,14 @@ from webrec.tools.config import RerankConfig, SearchConfig
 class RunContext(BackboneConfig, ReasonConfig, KeywordConfig, SearchConfig, RerankConfig, ScoreConfig):
     """Settings of one run. Each concern's own object is a base class."""
 
-    retrieval: bool = Field(True, description="Read the web before recommending; off scores the bare prompt.")
+    retrieval: bool = Field(default=True, description="Read the web before recommending; off scores the bare prompt.")
     query_strategy: str = Field(
-        "keywords",
+        default="keywords",
         description="Where the web query comes from: keywords (picked from the backbone's tokens), llm (the backbone writes a "
         "query), prompt (the recommendation prompt itself), none (no retrieval).",
         json_schema_extra={"examples": ["keywords", "llm", "prompt", "none"]},
     )
-    history_items: int = Field(10, ge=1, le=200, description="How many of the user's last items are used.")
+    history_items: int = Field(default=10, ge=1, le=200, description="How many of the user's last items are used.")
 
 
 def make_context(settings: RunContext | dict[str, Any] | None) -> RunContext:

@@ -77,12 +77,12 @@ def as_node(name: str, function: NodeFunction, resources: Resources) -> Runnable
             if inspect.iscoroutinefunction(function):
                 update = await function(state, run)
             else:
-                update = await asyncio.to_thread(function, state, run)  # type: ignore[arg-type]
+                update = await asyncio.to_thread(function, state, run)
         except asyncio.CancelledError:
             cancelled.set()
             raise
         run.emit("finished", seconds=round(time.perf_counter() - began, 3))
-        return update  # type: ignore[return-value]
+        return update
 
     def call(state: Any) -> Update:
         run, began = start(state, lambda: False), time.perf_counter()
@@ -90,7 +90,7 @@ def as_node(name: str, function: NodeFunction, resources: Resources) -> Runnable
         if inspect.iscoroutine(update):
             update = run_blocking(update)
         run.emit("finished", seconds=round(time.perf_counter() - began, 3))
-        return update  # type: ignore[return-value]
+        return update
 
     return RunnableLambda(call, afunc=call_async, name=name)
 

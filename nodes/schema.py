@@ -41,11 +41,13 @@ class TokenEvidence(BaseModel):
     entropy: float = Field(
         description="Ignorance: entropy in nats of the distribution that produced the token (Eq. 3)."
     )
-    attention: float | None = Field(None, description="Influence: most attention any later token pays to it (Eq. 2).")
-    score: float | None = Field(None, description="attention × entropy (Eq. 4).")
-    pooled: float | None = Field(None, description="Score averaged over the pooling window (Eq. 5).")
-    word: str | None = Field(None, description="The word the token belongs to, if any.")
-    keyword: bool = Field(False, description="Whether that word was picked.")
+    attention: float | None = Field(
+        default=None, description="Influence: most attention any later token pays to it (Eq. 2)."
+    )
+    score: float | None = Field(default=None, description="attention × entropy (Eq. 4).")
+    pooled: float | None = Field(default=None, description="Score averaged over the pooling window (Eq. 5).")
+    word: str | None = Field(default=None, description="The word the token belongs to, if any.")
+    keyword: bool = Field(default=False, description="Whether that word was picked.")
 
 
 class Reasoning(BaseModel):
@@ -55,7 +57,7 @@ class Reasoning(BaseModel):
     stop: Literal["end", "limit", "repetition"] = Field(description="Why writing stopped.")
     tokens: list[TokenEvidence] = Field(description="Every token, in order.")
     stop_list: str | None = Field(
-        None, description="Language of the stop list used, 'none: LANGUAGE' where there is none."
+        default=None, description="Language of the stop list used, 'none: LANGUAGE' where there is none."
     )
 
 
@@ -65,7 +67,7 @@ class SearchOutcome(BaseModel):
     provider: str = Field(description="Name of the provider.")
     query: str = Field(description="The query as sent (cut where the provider limits its length).")
     found: int = Field(description="Pages returned.")
-    error: str | None = Field(None, description="Why the provider gave nothing, if it failed.")
+    error: str | None = Field(default=None, description="Why the provider gave nothing, if it failed.")
 
 
 class PageEvidence(BaseModel):
@@ -79,8 +81,8 @@ class PageEvidence(BaseModel):
     time: str = Field(description="When it was published, as the provider says.")
     rank: int = Field(description="Place in the prompt, from 1.")
     found_rank: int = Field(description="Place in the provider's own ranking, from 1.")
-    similarity: float | None = Field(None, description="Cosine similarity to the query, if re-ranked.")
-    kept: int = Field(0, description="Characters of the snippet that reached the prompt.")
+    similarity: float | None = Field(default=None, description="Cosine similarity to the query, if re-ranked.")
+    kept: int = Field(default=0, description="Characters of the snippet that reached the prompt.")
 
 
 class PromptEvidence(BaseModel):

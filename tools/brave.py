@@ -46,12 +46,15 @@ class Brave:
 def _page(result: dict[str, Any]) -> Page:
     extra = result.get("extra_snippets")
     parts = [result.get("description"), *(extra if isinstance(extra, list) else [])]
-    return Page(
-        title=_plain(result.get("title")),
-        url=result.get("url"),
-        snippet=_plain(" ".join(p for p in parts if isinstance(p, str))),
-        provider="brave",
-        time=result.get("page_age"),
+    # Page's validators take anything: what is not text becomes the empty string.
+    return Page.model_validate(
+        {
+            "title": _plain(result.get("title")),
+            "url": result.get("url"),
+            "snippet": _plain(" ".join(p for p in parts if isinstance(p, str))),
+            "provider": "brave",
+            "time": result.get("page_age"),
+        }
     )
 
 

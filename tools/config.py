@@ -13,7 +13,7 @@ class SearchConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     providers: tuple[str, ...] = Field(
-        ("auto",),
+        default=("auto",),
         min_length=1,
         max_length=8,
         description="Search providers, asked side by side: tavily, brave, local (needs pages_path), sample (a small fictional "
@@ -21,10 +21,12 @@ class SearchConfig(BaseModel):
         json_schema_extra={"examples": [["auto"], ["sample"], ["tavily", "brave"], ["local"]]},
     )
     pages_path: str | None = Field(
-        None, description="Folder or JSONL file of pages for the local provider (.jsonl, .jsonl.gz, .txt, .md)."
+        default=None, description="Folder or JSONL file of pages for the local provider (.jsonl, .jsonl.gz, .txt, .md)."
     )
-    pages: int = Field(10, ge=1, le=50, description="Pages that reach the prompt: N of the paper.")
-    search_seconds: float = Field(20.0, gt=0, le=600, description="Longest wait for one provider's answer, in seconds.")
+    pages: int = Field(default=10, ge=1, le=50, description="Pages that reach the prompt: N of the paper.")
+    search_seconds: float = Field(
+        default=20.0, gt=0, le=600, description="Longest wait for one provider's answer, in seconds."
+    )
 
 
 class RerankConfig(BaseModel):
@@ -33,10 +35,11 @@ class RerankConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rerank: bool = Field(
-        False, description="Re-rank found pages by FAISS over MiniLM sentence embeddings of the query (extra: rerank)."
+        default=False,
+        description="Re-rank found pages by FAISS over MiniLM sentence embeddings of the query (extra: rerank).",
     )
     rerank_pool: int = Field(
-        30,
+        default=30,
         ge=1,
         le=200,
         description="Pages fetched from each provider when re-ranking is on; the best N of them are kept.",

@@ -24,17 +24,19 @@ class Page(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    title: Annotated[str, _text(TITLE_CHARACTERS)] = Field("", description="Title, cleaned, at most 300 characters.")
+    title: Annotated[str, _text(TITLE_CHARACTERS)] = Field(
+        default="", description="Title, cleaned, at most 300 characters."
+    )
     url: Annotated[str, BeforeValidator(lambda v: safe_url(v) if isinstance(v, str) else "")] = Field(
-        "", description="Address; empty if it was not plain http or https."
+        default="", description="Address; empty if it was not plain http or https."
     )
     snippet: Annotated[str, _text(SNIPPET_CHARACTERS)] = Field(
-        "", description="What the provider returned of the page, cleaned, at most 2,000 characters."
+        default="", description="What the provider returned of the page, cleaned, at most 2,000 characters."
     )
-    score: float | None = Field(None, description="The provider's own score, if it gives one.")
+    score: float | None = Field(default=None, description="The provider's own score, if it gives one.")
     provider: str = Field(description="Name of the provider that returned the page.")
     time: Annotated[str, _text(40)] = Field(
-        "", description="When the page was published, as the provider says; may be empty."
+        default="", description="When the page was published, as the provider says; may be empty."
     )
 
 
@@ -42,9 +44,13 @@ class Page(BaseModel):
 class SearchProvider(Protocol):
     """Query in, ranked pages out."""
 
-    name: str
-    query_limit: int | None
-    """Most characters of a query that the provider accepts, None for any; longer ones are cut at a word before."""
+    @property
+    def name(self) -> str:
+        """The provider's name, as pages and outcomes give it."""
+
+    @property
+    def query_limit(self) -> int | None:
+        """Most characters of a query that the provider accepts, None for any; longer ones are cut at a word before."""
 
     async def search(self, query: str, limit: int) -> list[Page]:
         """At most `limit` pages, best first; an empty list if nothing was found.

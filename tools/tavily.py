@@ -44,11 +44,14 @@ class Tavily:
 
 def _page(result: dict[str, Any]) -> Page:
     score = result.get("score")
-    return Page(
-        title=result.get("title"),
-        url=result.get("url"),
-        snippet=result.get("content"),
-        score=score if isinstance(score, int | float) else None,
-        provider="tavily",
-        time=result.get("published_date"),
+    # Page's validators take anything: what is not text becomes the empty string.
+    return Page.model_validate(
+        {
+            "title": result.get("title"),
+            "url": result.get("url"),
+            "snippet": result.get("content"),
+            "score": score if isinstance(score, int | float) else None,
+            "provider": "tavily",
+            "time": result.get("published_date"),
+        }
     )

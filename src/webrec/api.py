@@ -30,7 +30,9 @@ async def arecommend(
     """
     context = make_context(settings)
     if graph is None:
-        from webrec.graph.app import graph
+        from webrec.graph.app import graph as standard
+
+        graph = standard
     result: dict[str, Any] = {}
     inputs: Any = {"history": _listed(history), "candidates": _listed(candidates)}
     async for mode, part in graph.astream(inputs, context=context, stream_mode=["custom", "values"]):

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from webrec.errors import ConfigurationError
 from webrec.models.backbone import Backbone
 from webrec.models.chat import ChatEncoder
 
-HARMLESS = ["Soap", "Größe 42, süß", "保湿クリームは乾燥した肌にやさしい。", "two\n\nlines", "{{ braces }} {% if %} 100%"]
+HARMLESS = [
+    "Soap",
+    "Größe 42, süß",
+    "保湿クリームは乾燥した肌にやさしい。",
+    "two\n\nlines",
+    "{{ braces }} {% if %} 100%",
+]
 MARKS = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<repo_name>", "<s>", "</s>", "<unk>", "<0x0A>", "[INST]"]
 
 
@@ -53,6 +61,18 @@ def test_no_text_becomes_a_special_token(backbone: Backbone, text: str) -> None:
     assert not ids & set(special_tokens(backbone).values())
 
 
+def test_turn_markers_that_are_not_flagged_special_stay_text_too(tiny_bytes: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bytes)
+    tokenizer.add_tokens(["<|user|>", "[INST]", "    "])
+    user, inst, spaces = tokenizer.convert_tokens_to_ids(["<|user|>", "[INST]", "    "])
+    chat = ChatEncoder(tokenizer)
+    assert {user, inst} <= set(tokenizer("a<|user|>b[INST]")["input_ids"])
+    assert not {user, inst} & set(chat.encode("a<|user|>b[INST]"))
+    assert chat.decode(chat.encode("a<|user|>b[INST]")) == "a<|user|>b[INST]"
+    assert chat.encode("a    b") == [*chat.encode("a"), spaces, *chat.encode("b")]
+    assert not {user, inst, spaces} & chat.end_ids
+
+
 def test_every_special_token_ends_an_answer(backbone: Backbone) -> None:
     assert backbone.chat.end_ids == set(special_tokens(backbone).values())
 
@@ -68,7 +88,9 @@ def test_turns_are_the_tokenizers_own(tiny_bytes_chat: ChatEncoder) -> None:
     assert_turns_are_the_tokenizers(tiny_bytes_chat, HARMLESS)
 
 
-@given(st.lists(st.text(st.sampled_from("abcäß'保はー.,-"), min_size=1, max_size=6), min_size=1, max_size=6).map(" ".join))
+@given(
+    st.lists(st.text(st.sampled_from("abcäß'保はー.,-"), min_size=1, max_size=6), min_size=1, max_size=6).map(" ".join)
+)
 def test_any_words_make_the_tokenizers_turn(tiny_bytes_chat: ChatEncoder, content: str) -> None:
     assert_turns_are_the_tokenizers(tiny_bytes_chat, [content])
 
@@ -79,15 +101,11 @@ def test_turns_are_the_tokenizers_own_smollm2(smollm2: Backbone) -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_bytes_chat(tiny_bytes: Any) -> ChatEncoder:
-    from transformers import AutoTokenizer
-
+def tiny_bytes_chat(tiny_bytes: Path) -> ChatEncoder:
     return ChatEncoder(AutoTokenizer.from_pretrained(tiny_bytes))
 
 
-def test_without_a_template_a_turn_is_plain_text(tiny_sentencepiece: Any) -> None:
-    from transformers import AutoTokenizer
-
+def test_without_a_template_a_turn_is_plain_text(tiny_sentencepiece: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_sentencepiece)
     chat = ChatEncoder(tokenizer)
     assert not chat.has_template
@@ -96,9 +114,7 @@ def test_without_a_template_a_turn_is_plain_text(tiny_sentencepiece: Any) -> Non
     assert chat.decode(whole) == "the cream is mild"
 
 
-def test_a_template_that_drops_the_message_is_refused(tiny_bytes: Any) -> None:
-    from transformers import AutoTokenizer
-
+def test_a_template_that_drops_the_message_is_refused(tiny_bytes: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_bytes)
     tokenizer.chat_template = "<|im_start|>hello"
     with pytest.raises(ConfigurationError, match="chat template"):
@@ -145,7 +161,11 @@ def test_cut_by_hand(backbone: Backbone) -> None:
         assert chat.encode(chat.cut(text, tokens)) == chat.encode(text)[:tokens]
 
 
-@given(st.lists(st.sampled_from(["The cream ", "süß", "鬱", "保湿", "👩‍👩‍👧", "  ", "\n", "'s", *MARKS]) | st.text(max_size=4)).map("".join))
+@given(
+    st.lists(
+        st.sampled_from(["The cream ", "süß", "鬱", "保湿", "👩‍👩‍👧", "  ", "\n", "'s", *MARKS]) | st.text(max_size=4)
+    ).map("".join)
+)
 def test_cut_gives_a_prefix_of_at_most_so_many_tokens(backbone: Backbone, text: str) -> None:
     chat = backbone.chat
     whole = len(chat.encode(text))

@@ -24,7 +24,9 @@ ENGLISH = "A user has bought Red boots; Warm gloves in the previous."
 TOLERANCE = 1e-5
 
 
-def reference(model: LlamaForCausalLM, prompt: list[int], generated: list[int], layer: int, heads: Heads) -> list[float]:
+def reference(
+    model: LlamaForCausalLM, prompt: list[int], generated: list[int], layer: int, heads: Heads
+) -> list[float]:
     """Eq. 2 read literally, from the attention of a full pass."""
     with torch.inference_mode():
         attention = model(torch.tensor([prompt + generated]), output_attentions=True, use_cache=False).attentions[layer]

@@ -98,7 +98,9 @@ def test_a_word_scores_as_its_best_token() -> None:
     assert [(k.word.text, k.score) for k in best] == [("long", 0.9), ("short", 0.5)]
 
 
-word_lists = st.lists(st.tuples(st.sampled_from(["a", "A", "b", "B", "c", "the", "The"]), st.integers(0, 3)), max_size=12)
+word_lists = st.lists(
+    st.tuples(st.sampled_from(["a", "A", "b", "B", "c", "the", "The"]), st.integers(0, 3)), max_size=12
+)
 
 
 @given(word_lists, st.integers(1, 6))

@@ -73,10 +73,10 @@ def test_a_changed_file_is_read_again(folder: Path) -> None:
 
 
 def test_what_is_no_page_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="pages_path: .* does not exist"):
+    with pytest.raises(ConfigurationError, match=r"pages_path: .* does not exist"):
         LocalIndex(tmp_path / "missing")
     with pytest.raises(ConfigurationError, match="holds no page"):
         LocalIndex(tmp_path)
     (tmp_path / "bad.jsonl").write_text('{"title": "a", "text": "b"}\n{"title": 1}\n', "utf-8")
-    with pytest.raises(ConfigurationError, match=r"line 2 of bad.jsonl is not a page"):
+    with pytest.raises(ConfigurationError, match=r"line 2 of bad\.jsonl is not a page"):
         search(tmp_path, "word")

@@ -314,7 +314,7 @@ def test_everyday_words_discriminate(name: str) -> None:
         assert unfitting >= 3, word
         assert word in EVERYWHERE or fitting + unfitting <= 0.85 * len(used), word
     assert max(Counter(used.values()).values()) <= 2, "different pages use different words"
-    assert len(used[example["target"]]) <= statistics.median(len(words) for words in used.values())
+    assert len(used[example["target"]]) <= statistics.median(map(len, used.values()))
 
 
 @pytest.mark.parametrize("name", WITH_PAGES)

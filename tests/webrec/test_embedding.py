@@ -102,8 +102,7 @@ async def test_cancelling_stops_the_work(tiny_bytes: Path, monkeypatch: pytest.M
             on_progress=endless,
         )
     )
-    while not started.is_set():
-        await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(started.wait, 60)
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
