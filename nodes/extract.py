@@ -48,7 +48,8 @@ def _pick(reasoning: Reasoning, user: User, strategy: QueryStrategy, run: Run) -
         token.attention, token.score, token.pooled = a, s, p
     for word in words:
         for index in word.tokens:
-            reasoning.tokens[index].word = word.text
+            token = reasoning.tokens[index]
+            token.word = word.text if token.word is None else f"{token.word} {word.text}"
     for keyword in picked:
         for index in keyword.word.tokens:
             reasoning.tokens[index].keyword = True

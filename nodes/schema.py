@@ -46,8 +46,10 @@ class TokenEvidence(BaseModel):
     )
     score: float | None = Field(default=None, description="attention × entropy (Eq. 4).")
     pooled: float | None = Field(default=None, description="Score averaged over the pooling window (Eq. 5).")
-    word: str | None = Field(default=None, description="The word the token belongs to, if any.")
-    keyword: bool = Field(default=False, description="Whether that word was picked.")
+    word: str | None = Field(
+        default=None, description="The word the token belongs to, if any; several if it covers parts of several."
+    )
+    keyword: bool = Field(default=False, description="Whether a word it belongs to was picked.")
 
 
 class Reasoning(BaseModel):
