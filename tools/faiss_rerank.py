@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from webrec.errors import missing_extra
@@ -14,15 +15,20 @@ if TYPE_CHECKING:
 Encode = Callable[[Sequence[str]], "NDArray[np.float32]"]
 
 
+def require_rerank_extra() -> None:
+    """Raise `MissingExtraError` if FAISS is not installed; cheap, does not import it."""
+    if find_spec("faiss") is None:
+        raise missing_extra("rerank", "faiss")
+
+
 def nearest(query: str, texts: Sequence[str], count: int, encode: Encode) -> list[tuple[int, float]]:
     """The `count` texts nearest to `query` as (index, cosine similarity), best first; equal ones in the order given.
 
     Raises `MissingExtraError` if FAISS is not installed.
     """
-    try:
-        import faiss
-    except ImportError as error:
-        raise missing_extra("rerank", "faiss") from error
+    require_rerank_extra()
+    import faiss
+
     if not texts:
         return []
     vectors = encode([query, *texts])

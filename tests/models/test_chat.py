@@ -151,6 +151,12 @@ def test_answers_follow_a_space_only_without_a_template(backbone: Backbone) -> N
     assert chat.encode_answer("soap") == chat.encode("soap" if chat.has_template else " soap")
 
 
+def test_decoding_keeps_spaces_and_leaves_special_tokens_out(backbone: Backbone) -> None:
+    chat, text = backbone.chat, "mild , soft . do n't !"
+    assert chat.decode([*chat.encode(text), *chat.end_ids]) == text
+    assert chat.decode([]) == ""
+
+
 def test_cut_by_hand(backbone: Backbone) -> None:
     chat, text = backbone.chat, "The cream is soothing and gentle"
     assert chat.cut(text, 1000) == text

@@ -264,7 +264,7 @@ def test_command_works_without_extras(python: Path, where: str, command: list[st
 def test_recommend_without_the_model_extra_says_so(python: Path, tmp_path: Path) -> None:
     user = tmp_path / "user.json"
     user.write_text(json.dumps({"history": ["Alien", "Blade Runner"], "candidates": ["Solaris", "Grease"]}), "utf-8")
-    done = run([python.parent / "webrec", "recommend", "--providers", "sample", user], tmp_path)
+    done = run([python.parent / "webrec", "recommend", user], tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
