@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,19 +44,23 @@ def pick_keywords(
     A word scores as its best token does; ties go to the earlier word. Stop words are dropped, and of words that
     differ in case only the best-scoring one is kept.
     """
-    candidates = [Keyword(w, max(pooled[t] for t in w.tokens)) for w in words if w.text.casefold() not in stop_words]
+    candidates = [Keyword(w, max(pooled[t] for t in w.tokens)) for w in words if _folded(w) not in stop_words]
     picked: dict[str, Keyword] = {}
     for keyword in sorted(candidates, key=lambda k: (-k.score, k.word.start)):
         if len(picked) == count:
             break
-        picked.setdefault(keyword.word.text.casefold(), keyword)
+        picked.setdefault(_folded(keyword.word), keyword)
     return sorted(picked.values(), key=lambda k: k.word.start)
+
+
+def _folded(word: Word) -> str:
+    return unicodedata.normalize("NFC", word.text).casefold()
 
 
 def stop_words(language: str) -> frozenset[str] | None:
     """Lower-case stop words of a two-letter language, or None if there is no list for it.
 
-    Contractions are also listed without their tail ("user's" is kept, "it's" and "it’s" are not).
+    Contractions are listed with either apostrophe ("it's", "it’s").
     """
     from stop_words import StopWordError, get_stop_words
 
@@ -63,5 +68,5 @@ def stop_words(language: str) -> frozenset[str] | None:
         listed = get_stop_words(language)
     except StopWordError:
         return None
-    words = {w.casefold() for w in listed}
+    words = {unicodedata.normalize("NFC", w).casefold() for w in listed}
     return frozenset(words | {w.replace("'", "’") for w in words})

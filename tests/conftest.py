@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,9 @@ import pytest
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+# As on the command line, before torch is imported: threads that spin while they wait slow a busy machine down.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 CORPUS = """
 You recommend items. Weigh what the user bought before and, if there are any, the websites quoted below.

@@ -287,7 +287,7 @@ def test_command_does_not_import_the_model_libraries(command: list[str | Path], 
 
 NOT_RUN = {
     r"\.\.\.|<\w[\w -]*>|YOUR[_-]|_API_KEY=": "holds a placeholder, for a key for instance",
-    r"langgraph dev": "a server; tested elsewhere",
+    r"langgraph dev|make studio": "a server; tested elsewhere",
     r"make test(-slow)?\b": "these are the tests",
     r"pip install": "installs into the reader's environment",
     r"make clean": "takes away what the other commands need",

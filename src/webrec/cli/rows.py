@@ -20,6 +20,7 @@ class ResultRows:
         self.path = path
         self._lock = FileLock(f"{path}.lock")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except (Timeout, OSError):
             raise InputError(
