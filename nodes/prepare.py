@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from webrec.models.backbone import require_model_extra
+from webrec.models.influence import resolve_layer
 from webrec.nodes.query_strategies import strategy_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.state import State
@@ -21,11 +22,14 @@ def prepare(state: State, run: Run) -> Update:
     require_model_extra()
     if run.context.rerank:
         require_rerank_extra()
-    if strategy_of(run.context, run.resources.strategies) is not None:
+    strategy = strategy_of(run.context, run.resources.strategies)
+    if strategy is not None:
         for name in resolve_names(run.context):
             open_provider(name, run.context, run.resources.providers)
     run.emit("loading", backbone=run.context.backbone)
-    run.backbone()
+    backbone = run.backbone()
+    if strategy is not None and strategy.reads_tokens:
+        resolve_layer(len(backbone.model.model.layers), run.context.attention_layer)
     return {
         **checked.model_dump(),
         "reasoning": None,
