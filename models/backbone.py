@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from webrec.models.chat import ChatEncoder
 from webrec.models.config import DEFAULT_BACKBONE, BackboneConfig
 from webrec.models.progress_bars import quiet_progress_bars
 from webrec.models.pypi_weights import smollm2_folder
+from webrec.models.recent_cache import RecentCache
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +33,7 @@ class Backbone:
     model: LlamaForCausalLM
     chat: ChatEncoder
     source: str
+    recent: RecentCache = field(default_factory=RecentCache, repr=False)
 
     @property
     def device(self) -> torch.device:

@@ -71,21 +71,24 @@ def decode_greedily(
     entropy: list[float] = []
     cache = DynamicCache(config=backbone.model.config)
     pending = list(prompt)
-    with torch.inference_mode():
-        while len(ids) < limit:
-            if cancelled():
-                raise RunCancelled("the run was cancelled while the backbone was reasoning")
-            step = torch.tensor([pending], device=backbone.device)
-            logits = backbone.model(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[
-                0, -1
-            ]
-            token = int(logits.argmax())
-            if token in backbone.chat.end_ids:
-                return Decoded(ids, entropy, "end")
-            ids.append(token)
-            entropy.append(float(entropy_of(logits)))
-            on_token(token)
-            if repeats_itself(ids):
-                return Decoded(ids, entropy, "repetition")
-            pending = [token]
+    try:
+        with torch.inference_mode():
+            while len(ids) < limit:
+                if cancelled():
+                    raise RunCancelled("the run was cancelled while the backbone was reasoning")
+                step = torch.tensor([pending], device=backbone.device)
+                logits = backbone.model(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[
+                    0, -1
+                ]
+                token = int(logits.argmax())
+                if token in backbone.chat.end_ids:
+                    return Decoded(ids, entropy, "end")
+                ids.append(token)
+                entropy.append(float(entropy_of(logits)))
+                on_token(token)
+                if repeats_itself(ids):
+                    return Decoded(ids, entropy, "repetition")
+                pending = [token]
+    finally:
+        backbone.recent.put(prompt, cache)  # only now that nobody here adds to it any more
     return Decoded(ids, entropy, "limit")

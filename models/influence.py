@@ -32,22 +32,29 @@ def influence(
     are computed and only their generated columns kept: memory is heads × 128 × context, never layers × context².
     """
     import torch
+    from transformers import DynamicCache
 
     if not generated:
         return []
     model = backbone.model
     index = resolve_layer(len(model.model.layers), layer)
-    first = len(prompt)
+    cache = backbone.recent.take(prompt)  # decoding has just computed the prompt
+    pending = list(generated)
+    if cache is None:
+        cache, pending = DynamicCache(config=model.config), [*prompt, *generated]
     captured: list[torch.Tensor] = []
 
     def capture(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-        captured.append(_generated_attention(module, hidden, kwargs["position_embeddings"], first, heads))
+        keys = cache.layers[index].keys[0]
+        captured.append(
+            _generated_attention(module, hidden, kwargs["position_embeddings"], keys, len(generated), heads)
+        )
 
     own = _own_path(model.model, index)
     own.layers[index].self_attn.register_forward_hook(capture, with_kwargs=True)
     with torch.inference_mode():
-        own(input_ids=torch.tensor([[*prompt, *generated]], device=backbone.device), use_cache=False)
+        own(input_ids=torch.tensor([pending], device=backbone.device), past_key_values=cache, use_cache=True)
     later = captured[0].tril(-1)  # strictly later rows j > i
     scores: list[float] = later.amax(0).tolist()
     return scores
@@ -66,23 +73,31 @@ def _own_path(model: Any, index: int) -> Any:
 
 
 def _generated_attention(
-    module: Any, hidden: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor], first: int, heads: str
+    module: Any,
+    hidden: torch.Tensor,
+    rotary: tuple[torch.Tensor, torch.Tensor],
+    keys: torch.Tensor,
+    rows: int,
+    heads: str,
 ) -> torch.Tensor:
-    """Attention of the rows from `first` on, over the same columns, joined over heads: shape (rows, rows), float32."""
-    import torch
-    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+    """Attention of the last `rows` rows, over the same columns, joined over heads: shape (rows, rows), float32.
 
-    length, width = hidden.shape[1], module.head_dim
-    query = module.q_proj(hidden).view(1, length, -1, width).transpose(1, 2)
-    key = module.k_proj(hidden).view(1, length, -1, width).transpose(1, 2)
-    query, key = apply_rotary_pos_emb(query, key, *rotary)
-    query, key = query[0, :, first:].float(), key[0].float().repeat_interleave(module.num_key_value_groups, 0)
-    columns = torch.arange(length, device=hidden.device)
+    `keys` are the layer's rotated keys for the whole context, shape (key/value heads, context, width).
+    """
+    import torch
+    from transformers.models.llama.modeling_llama import rotate_half
+
+    cos, sin = (part[0, -rows:] for part in rotary)
+    query = module.q_proj(hidden[0, -rows:]).view(rows, -1, module.head_dim).transpose(0, 1)
+    query = (query * cos + rotate_half(query) * sin).float()
+    key = keys.float().repeat_interleave(module.num_key_value_groups, 0)
+    context = key.shape[1]
+    columns = torch.arange(context, device=hidden.device)
     blocks = []
-    for start in range(0, length - first, _ROW_BLOCK):
+    for start in range(0, rows, _ROW_BLOCK):
         block = query[:, start : start + _ROW_BLOCK]
-        rows = torch.arange(first + start, first + start + block.shape[1], device=hidden.device)
+        positions = context - rows + start + torch.arange(block.shape[1], device=hidden.device)
         logits = block @ key.transpose(1, 2) * module.scaling
-        attention = logits.masked_fill(columns > rows[:, None], -torch.inf).softmax(-1)[..., first:]
+        attention = logits.masked_fill(columns > positions[:, None], -torch.inf).softmax(-1)[..., -rows:]
         blocks.append(attention.mean(0) if heads == "mean" else attention.amax(0))
     return torch.cat(blocks)

@@ -19,6 +19,7 @@ from webrec.tools.text_safety import clean
 if TYPE_CHECKING:
     from webrec.eval.retrieval_effect import RetrievalEffect
 
+_PAGES = 5  # half of the paper's N, so that the demo takes half a minute on two cores
 _MODEL_NOTE = (
     "The default backbone is small (135 million parameters) and the sample web is fictional: this shows how WebRec works "
     "and proves nothing about its quality."
@@ -36,7 +37,7 @@ def demo(example: str, report: Path | None, **options: Any) -> None:
     from webrec.eval.ranks import target_rank
     from webrec.eval.retrieval_effect import retrieval_effect
 
-    context = context_from(options, providers=["sample"])
+    context = context_from(options, providers=["sample"], pages=_PAGES)
     data = load_example(example)
     out = console()
     out.print(Text(f"WebRec demo: {example}", style="bold"), Text(f"({clean(data['source'])})", style="dim"))
