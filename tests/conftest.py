@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 # As on the command line, before torch is imported: threads that spin while they wait slow a busy machine down.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 CORPUS = """
 You recommend items. Weigh what the user bought before and, if there are any, the websites quoted below.

@@ -34,8 +34,9 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="webrec")
 def main() -> None:
     """WebRec reads the web before it recommends (arXiv 2511.14182)."""
-    # Read by OpenMP when torch is first imported. Threads that spin while they wait make a busy machine ten times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Read by OpenMP when torch is first imported. By default its waiting threads spin so long that one other busy
+    # process makes decoding several times slower; this little costs nothing on a quiet machine.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 for command in (recommend, demo, doctor, mcp):
