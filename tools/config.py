@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class SearchConfig(BaseModel):
@@ -27,6 +27,12 @@ class SearchConfig(BaseModel):
     search_seconds: float = Field(
         default=20.0, gt=0, le=600, description="Longest wait for one provider's answer, in seconds."
     )
+
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """Also take one string with commas."""
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
 class RerankConfig(BaseModel):

@@ -38,6 +38,4 @@ def _metavar(annotation: Any) -> str:
 def context_from(options: dict[str, Any], **defaults: Any) -> RunContext:
     """The run context of the options that were given. Raises `ConfigurationError` naming the first wrong one."""
     given = {name: value for name, value in options.items() if value is not None and name in RunContext.model_fields}
-    if isinstance(names := given.get("providers"), str):
-        given["providers"] = [n.strip() for n in names.split(",") if n.strip()]
     return make_context({**defaults, **given})
