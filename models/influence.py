@@ -38,7 +38,7 @@ def influence(
         return []
     model = backbone.model
     index = resolve_layer(len(model.model.layers), layer)
-    cache = backbone.recent.take(prompt)  # decoding has just computed the prompt
+    cache: Any = backbone.recent.take(prompt)  # decoding has just computed the prompt
     pending = list(generated)
     if cache is None:
         cache, pending = DynamicCache(config=model.config), [*prompt, *generated]
@@ -46,7 +46,7 @@ def influence(
 
     def capture(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-        keys = cache.layers[index].keys[0]
+        keys = cache.layers[index].keys[0]  # rotated, of the whole context: this layer has just added its own
         captured.append(
             _generated_attention(module, hidden, kwargs["position_embeddings"], keys, len(generated), heads)
         )
@@ -85,8 +85,9 @@ def _generated_attention(
     `keys` are the layer's rotated keys for the whole context, shape (key/value heads, context, width).
     """
     import torch
-    from transformers.models.llama.modeling_llama import rotate_half
+    from transformers.models.llama import modeling_llama
 
+    rotate_half: Any = modeling_llama.rotate_half  # untyped
     cos, sin = (part[0, -rows:] for part in rotary)
     query = module.q_proj(hidden[0, -rows:]).view(rows, -1, module.head_dim).transpose(0, 1)
     query = (query * cos + rotate_half(query) * sin).float()
