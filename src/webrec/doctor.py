@@ -18,7 +18,7 @@ PACKAGES = {
     "tantivy": "",
     "torch": "model",
     "transformers": "model",
-    "peft": "model",
+    "peft": "train",
     "gguf": "model",
     "faiss-cpu": "rerank",
     "mcp": "mcp",
