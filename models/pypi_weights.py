@@ -12,9 +12,10 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from webrec.errors import BackboneError
+from webrec.errors import BackboneError, missing_extra
 from webrec.models.cache import build_once, cache_root, sha256_of
 
 
@@ -93,6 +94,9 @@ def minilm_folder() -> Path:
 
 
 def _convert_smollm2(work: Path) -> None:
+    for package in ("gguf", "accelerate"):  # transformers asks for both when it reads GGUF
+        if find_spec(package) is None:
+            raise missing_extra("model", package)
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
