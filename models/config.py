@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,6 +30,45 @@ class BackboneConfig(BaseModel):
     device: str = Field(
         default="auto", description="Where the backbone runs: auto (CUDA if there is one), cpu, cuda, cuda:1, mps."
     )
+    adapter: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=500,
+        description="Trained adapter (attention head, LoRA, soft prompt) of the scorer: a folder or a hub id. The plain "
+        "backbone still does the reasoning.",
+    )
+    adapter_revision: str | None = Field(
+        default=None, description="Git revision of a hub adapter; unset takes the hub's default branch."
+    )
+
+
+class LoraTuning(BaseModel):
+    """Fine-tuning by low-rank updates (PEFT LoRA)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["lora"] = Field(default="lora", description="Low-rank updates of the backbone's projections.")
+    rank: int = Field(default=8, ge=1, le=1024, description="Rank r of the updates.")
+    alpha: float = Field(default=16, gt=0, description="Scale α: updates are multiplied by α/r.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Share of the updates' inputs dropped while training.")
+    targets: tuple[str, ...] = Field(
+        default=("q_proj", "v_proj"),
+        min_length=1,
+        description="Projections that are adapted; the head needs one that reads the hidden state (q_proj, k_proj, v_proj, "
+        "gate_proj, up_proj).",
+    )
+
+
+class SoftPromptTuning(BaseModel):
+    """Fine-tuning by virtual tokens before the prompt (PEFT prompt tuning)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["soft_prompt"] = Field(description="Trained virtual tokens before the prompt.")
+    tokens: int = Field(default=20, ge=1, le=1024, description="Number of virtual tokens.")
+
+
+Tuning = Annotated[LoraTuning | SoftPromptTuning, Field(discriminator="kind")]
 
 
 class ReasonConfig(BaseModel):
