@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,15 @@ from torch import Tensor, nn
 from webrec.errors import ConfigurationError, missing_extra
 from webrec.models.config import LoraTuning, SoftPromptTuning
 from webrec.models.mp_head.config import MPHeadConfig
-from webrec.models.mp_head.files import ADAPTER_TYPE, PEFT_FOLDER, WEIGHTS_FILE, fetch_folder, push_folder, read_config
+from webrec.models.mp_head.files import (
+    ADAPTER_TYPE,
+    CONFIG_FILE,
+    PEFT_FOLDER,
+    WEIGHTS_FILE,
+    fetch_folder,
+    push_folder,
+    read_config,
+)
 from webrec.models.mp_head.model import MPHead
 from webrec.models.mp_head.task import soft_prompt
 
@@ -92,7 +101,7 @@ class AdaptedLlama(nn.Module):
         if self.head is not None:
             self.head.save_pretrained(folder)
         if self.peft is not None:
-            self.peft.save_pretrained(str(folder / PEFT_FOLDER if self.head is not None else folder))
+            _save_peft(self.peft, folder / PEFT_FOLDER if self.head is not None else folder)
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
         """Save to a hub repository, made if need be; returns the address of the commit."""
@@ -134,6 +143,16 @@ def require_peft() -> Any:
     import peft
 
     return peft
+
+
+def _save_peft(adapted: Any, folder: Path) -> None:
+    adapted.save_pretrained(str(folder))
+    (folder / "README.md").unlink(missing_ok=True)  # an empty form
+    described = read_config(folder)
+    base = described.get("base_model_name_or_path")
+    if base and Path(base).exists():  # a path of this machine says nothing elsewhere
+        described["base_model_name_or_path"] = None
+        (folder / CONFIG_FILE).write_text(json.dumps(described, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _load_peft(llama: LlamaForCausalLM, folder: Path) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +22,20 @@ if TYPE_CHECKING:
     import torch
     from transformers import LlamaForCausalLM
 
+    from webrec.models.adapter import AdaptedLlama
+
 _loaded: dict[BackboneConfig, Backbone] = {}
 _locks: dict[BackboneConfig, threading.Lock] = {}
 _registry_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class LoadedAdapter:
+    """A trained adapter on a backbone: as configured, the sha256 of its weights, and the model it is part of."""
+
+    name: str
+    sha256: str
+    adapted: AdaptedLlama = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,7 @@ class Backbone:
     chat: ChatEncoder
     source: str
     recent: RecentCache = field(default_factory=RecentCache, repr=False)
+    adapter: LoadedAdapter | None = None
 
     @property
     def device(self) -> torch.device:
@@ -49,8 +63,19 @@ class Backbone:
 
     @property
     def context_length(self) -> int:
-        """Most positions the model was made for, in tokens."""
-        return int(self.model.config.max_position_embeddings or 2048)
+        """Most tokens of prompt and answer: the positions the model was made for, less those of a soft prompt."""
+        virtual = 0 if self.soft_prompt is None else self.soft_prompt.shape[0]
+        return int(self.model.config.max_position_embeddings or 2048) - virtual
+
+    @property
+    def soft_prompt(self) -> torch.Tensor | None:
+        """Virtual tokens that go before every prompt, shape (tokens, hidden), if the adapter has any."""
+        return None if self.adapter is None else self.adapter.adapted.soft_prompt()
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the model carries a message-passing head."""
+        return self.adapter is not None and self.adapter.adapted.head is not None
 
 
 def get_backbone(config: BackboneConfig) -> Backbone:
@@ -63,7 +88,7 @@ def get_backbone(config: BackboneConfig) -> Backbone:
         lock = _locks.setdefault(config, threading.Lock())
     with lock:
         if config not in _loaded:
-            _loaded[config] = _load(config)
+            _loaded[config] = _load(config) if config.adapter is None else _load_adapted(config)
         return _loaded[config]
 
 
@@ -114,6 +139,27 @@ def _load(config: BackboneConfig) -> Backbone:
     model.eval().requires_grad_(False)
     model.to(device)
     return Backbone(config.backbone, model, ChatEncoder(tokenizer), source)
+
+
+def _load_adapted(config: BackboneConfig) -> Backbone:
+    """The plain backbone's weights, in module objects of their own, with the adapter on top."""
+    plain = get_backbone(config.model_copy(update={"adapter": None, "adapter_revision": None}))
+    from webrec.models.adapter import AdaptedLlama
+    from webrec.models.mp_head.files import WEIGHTS_FILE, fetch_folder
+
+    folder = fetch_folder(str(config.adapter), config.adapter_revision)
+    adapted = AdaptedLlama.from_pretrained(sharing_weights(plain.model), folder)
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob(WEIGHTS_FILE)):
+        digest.update(file.read_bytes())
+    loaded = LoadedAdapter(str(config.adapter), digest.hexdigest(), adapted)
+    return replace(plain, model=adapted.llama, recent=RecentCache(), adapter=loaded)
+
+
+def sharing_weights(model: LlamaForCausalLM) -> LlamaForCausalLM:
+    """A copy of `model` whose modules are its own and whose weights are the same tensors, not copies."""
+    shared = [*model.parameters(), *model.buffers(), model.config]
+    return copy.deepcopy(model, {id(s): s for s in shared})
 
 
 def _resolve(config: BackboneConfig) -> tuple[str, str]:

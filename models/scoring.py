@@ -14,6 +14,7 @@ from webrec.errors import RunCancelled
 
 if TYPE_CHECKING:
     import torch
+    from transformers import DynamicCache
 
     from webrec.models.backbone import Backbone
 
@@ -56,16 +57,26 @@ def score_candidates(
     model, device = backbone.model, backbone.device
     with torch.inference_mode():
         cache = DynamicCache(config=model.config)
+        inputs = model.model.embed_tokens(torch.tensor([list(prompt)], device=device))
+        # The soft prompt is put in front here: PEFT's own forward drops the position ids that packing needs.
+        virtual = inputs[0, :0] if backbone.soft_prompt is None else backbone.soft_prompt.to(inputs)
+        inputs = torch.cat([virtual[None], inputs], 1)
+        nodes = torch.arange(inputs.shape[1], device=device)[None] >= len(virtual)
         hidden = model.model(
-            input_ids=torch.tensor([list(prompt)], device=device), past_key_values=cache, use_cache=True
+            inputs_embeds=inputs, past_key_values=cache, use_cache=True, **_node_mask(backbone, nodes)
         ).last_hidden_state
         after_prompt = model.lm_head(hidden[:, -1]).float().log_softmax(-1)[0]
         results: list[CandidateLikelihood] = []
         for pack in _packs(candidates, pack_tokens):
             if cancelled():
                 raise RunCancelled("the run was cancelled while candidates were being scored")
-            results += _score_pack(model, cache, len(prompt), after_prompt, pack)
+            results += _score_pack(backbone, cache, inputs.shape[1], after_prompt, pack)
     return results
+
+
+def _node_mask(backbone: Backbone, nodes: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Which tokens a head reads; without one the model is not told."""
+    return {"node_mask": nodes} if backbone.has_head else {}
 
 
 def _packs(candidates: Sequence[Sequence[int]], limit: int) -> Iterator[list[Sequence[int]]]:
@@ -82,11 +93,11 @@ def _packs(candidates: Sequence[Sequence[int]], limit: int) -> Iterator[list[Seq
 
 
 def _score_pack(
-    model: torch.nn.Module, cache: object, prompt_length: int, after_prompt: torch.Tensor, pack: list[Sequence[int]]
+    backbone: Backbone, cache: DynamicCache, prompt_length: int, after_prompt: torch.Tensor, pack: list[Sequence[int]]
 ) -> list[CandidateLikelihood]:
     import torch
 
-    device = after_prompt.device
+    model, device = backbone.model, after_prompt.device
     # The last token of a candidate predicts nothing that is scored, so it is not computed.
     inputs = [i for c in pack for i in c[:-1]]
     targets = torch.tensor([i for c in pack for i in c[1:]], device=device)
@@ -94,17 +105,18 @@ def _score_pack(
     if inputs:
         owner = torch.tensor([n for n, c in enumerate(pack) for _ in c[:-1]], device=device)
         step = torch.tensor([s for c in pack for s in range(len(c) - 1)], device=device)
-        hidden = model.model(  # type: ignore[operator]
+        hidden = model.model(
             input_ids=torch.tensor([inputs], device=device),
             position_ids=(prompt_length + step)[None],
-            attention_mask=_pack_mask(owner, prompt_length, next(model.parameters()).dtype),
+            attention_mask=_pack_mask(owner, prompt_length, model.dtype),
             past_key_values=cache,
             use_cache=True,
+            **_node_mask(backbone, torch.zeros_like(owner, dtype=torch.bool)[None]),
         ).last_hidden_state[0]
-        cache.crop(-len(inputs))  # type: ignore[attr-defined]
+        cache.crop(-len(inputs))
         for start in range(0, len(inputs), _LOGIT_ROWS):
             rows = slice(start, start + _LOGIT_ROWS)
-            log_p = model.lm_head(hidden[rows]).float().log_softmax(-1)  # type: ignore[operator]
+            log_p = model.lm_head(hidden[rows]).float().log_softmax(-1)
             totals.index_add_(0, owner[rows], log_p.gather(-1, targets[rows, None])[:, 0].double())
     return [CandidateLikelihood(t, len(c)) for t, c in zip(totals.tolist(), pack, strict=True)]
 

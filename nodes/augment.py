@@ -16,7 +16,7 @@ def augment(state: State, run: Run) -> Update:
 
     History, candidates and instruction are never cut: if they alone do not fit, `InputError` is raised.
     """
-    backbone = run.backbone()
+    backbone = run.scorer()  # whose soft prompt, if any, takes room
     user = user_of(state, run.context)
     limit = min(run.context.prompt_tokens or backbone.context_length, backbone.context_length)
     longest_answer = max(len(backbone.chat.encode_answer(c)) for c in user.candidates)

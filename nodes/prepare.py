@@ -28,6 +28,7 @@ def prepare(state: State, run: Run) -> Update:
             open_provider(name, run.context, run.resources.providers)
     run.emit("loading", backbone=run.context.backbone)
     backbone = run.backbone()
+    run.scorer()  # an adapter that does not fit is told before anything is searched for
     if strategy is not None and strategy.reads_tokens:
         resolve_layer(len(backbone.model.model.layers), run.context.attention_layer)
     return {

@@ -48,9 +48,15 @@ class Run:
         self.write({"node": self.node, "event": event, **details})
 
     def backbone(self) -> Backbone:
-        """The run's backbone, loaded on first use and shared."""
-        names = BackboneConfig.model_fields
-        return get_backbone(BackboneConfig(**{name: getattr(self.context, name) for name in names}))
+        """The plain backbone, which reasons and writes queries; loaded on first use and shared."""
+        return get_backbone(self._backbone_config().model_copy(update={"adapter": None, "adapter_revision": None}))
+
+    def scorer(self) -> Backbone:
+        """The backbone that scores: with the adapter, if the run has one, on the same weights."""
+        return get_backbone(self._backbone_config())
+
+    def _backbone_config(self) -> BackboneConfig:
+        return BackboneConfig(**{name: getattr(self.context, name) for name in BackboneConfig.model_fields})
 
 
 NodeFunction = Callable[[Any, Run], Update | Awaitable[Update]]

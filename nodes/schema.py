@@ -111,6 +111,14 @@ class RankedCandidate(BaseModel):
     probability: float = Field(description="Softmax of the scores over the candidates.")
 
 
+class AdapterEvidence(BaseModel):
+    """What was trained on top of the backbone that scored."""
+
+    name: str = Field(description="As configured.")
+    tuning: str = Field(description="What is fine-tuned: a LoRA or a soft prompt, and its size.")
+    sha256: str = Field(description="Hash of its weights.")
+
+
 class BackboneEvidence(BaseModel):
     """Which model answered."""
 
@@ -118,6 +126,7 @@ class BackboneEvidence(BaseModel):
     source: str = Field(description="Where the weights came from.")
     dtype: str = Field(description="Number format it ran in.")
     device: str = Field(description="Where it ran.")
+    adapter: AdapterEvidence | None = Field(default=None, description="The adapter it scored with, if any.")
 
 
 class Recommendation(BaseModel):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 
+from webrec.models.backbone import Backbone
 from webrec.models.scoring import score_candidates
 from webrec.nodes.prompt import prompt_order
 from webrec.nodes.run import Run, Update
-from webrec.nodes.schema import BackboneEvidence, RankedCandidate
+from webrec.nodes.schema import AdapterEvidence, BackboneEvidence, RankedCandidate
 from webrec.nodes.state import State
 from webrec.tools.text_safety import clean
 
 
 def score(state: State, run: Run) -> Update:
     """Write `ranking`, `backbone` and `head`. Candidates are scored in prompt order, so input order changes nothing."""
-    backbone, context = run.backbone(), run.context
+    backbone, context = run.scorer(), run.context
     titles = state["candidates"]
     order = prompt_order(titles, context.seed)
     prompt = backbone.chat.encode_turn(state["prompt"]["text"])
@@ -38,7 +39,11 @@ def score(state: State, run: Run) -> Update:
         for rank, n in enumerate(best_first, 1)
     ]
     evidence = BackboneEvidence(
-        name=backbone.name, source=backbone.source, dtype=backbone.dtype, device=str(backbone.device)
+        name=backbone.name,
+        source=backbone.source,
+        dtype=backbone.dtype,
+        device=str(backbone.device),
+        adapter=_adapter_evidence(backbone),
     )
     settings = context.model_dump(mode="json")
     changed = [name for name, value in settings.items() if value != state["settings"].get(name)]
@@ -48,10 +53,16 @@ def score(state: State, run: Run) -> Update:
     return {
         "ranking": [r.model_dump() for r in ranking],
         "backbone": evidence.model_dump(),
-        "head": "none",
+        "head": "none" if backbone.adapter is None else backbone.adapter.adapted.describe(),
         "settings": settings,
         "warnings": warnings,
     }
+
+
+def _adapter_evidence(backbone: Backbone) -> AdapterEvidence | None:
+    if (loaded := backbone.adapter) is None:
+        return None
+    return AdapterEvidence(name=loaded.name, tuning=loaded.adapted.describe_tuning(), sha256=loaded.sha256)
 
 
 def _softmax(scores: list[float]) -> list[float]:

@@ -79,14 +79,14 @@ def _check_continuation(given: Tensor | None, length: int, past: int) -> None:
         )
 
 
-def _attended(mask: Any, batch: int, length: int, cache: Any, device: torch.device) -> Tensor:
+def _attended(mask: Tensor | None, batch: int, length: int, cache: Any, device: torch.device) -> Tensor:
     """Every attended token: what a prompt without an answer has as nodes."""
     if mask is None:
         return torch.ones(batch, length, dtype=torch.bool, device=device)
     if mask.dim() == 2:
         return mask[:, -length:].bool().clone()
     if getattr(cache, "is_compileable", False):  # generate() has turned its own mask into this form
-        last = mask[:, 0, -1, :length]
+        last: Tensor = mask[:, 0, -1, :length]
         return (last if last.dtype == torch.bool else last >= 0).expand(batch, -1).clone()
     raise ConfigurationError(f"{NODE_MASK}: with a 4-dimensional attention mask, say which tokens are the prompt")
 

@@ -67,7 +67,8 @@ class HeadLayer(nn.Module):
         if u is None:
             return entities.new_zeros(entities.shape[:-1])
         length = torch.linalg.vector_norm(entities, dim=-1).clamp_min(MIN_NORM)
-        return entities @ u / (length * torch.linalg.vector_norm(u).clamp_min(MIN_NORM))
+        cosine: Tensor = entities @ u / (length * torch.linalg.vector_norm(u).clamp_min(MIN_NORM))
+        return cosine
 
     def keep(self, cosine: Tensor, node_mask: Tensor) -> tuple[Tensor, Tensor]:
         """T_k (Eq. 12): positions (batch, k') of the nodes with the highest c, k' = min(k, N), and which are nodes.

@@ -47,14 +47,18 @@ class _Hops(nn.Module):
         """As they are."""
         return raw
 
+    def projections(self) -> list[tuple[Tensor, Tensor]]:
+        """W_m and b_m of every hop."""
+        return [(hop.weight, hop.bias) for hop in self.hops if isinstance(hop, nn.Linear)]
+
 
 class LinearMessages(_Hops):
     """LIN-Head (Fig. 5): `e_i ← W_m e_i + b_m` per hop, no relation."""
 
     def forward(self, entities: Tensor, relevance: Tensor, kept: Tensor, direction: Tensor | None) -> Tensor:
         """See `Messages`."""
-        for hop in self.hops:
-            entities = hop(entities)
+        for weight, bias in self.projections():
+            entities = F.linear(entities, weight, bias)
         return entities
 
 
@@ -76,17 +80,16 @@ class LiteralMessages(_Hops):
             root = groups * size.sqrt()[:, None]
             total = sizes.sum(-1, keepdim=True)
             collect = root / torch.where(total > 0, total, 1.0)
-            for hop in self.hops:
-                summary = F.linear(collect @ entities, hop.weight)  # (B, 2, 2d)
-                entities = root.mT @ summary + hop.bias
+            for weight, bias in self.projections():
+                entities = root.mT @ F.linear(collect @ entities, weight) + bias  # the summaries are (B, 2, 2d)
             return entities
         others = _sum_of_others(sizes)
-        weight = groups * torch.where(others > 0, size[:, None] / torch.where(others > 0, others, 1.0), 0.0)
-        # A root has no slope at 0: a lone entity's must not enter.
-        weight = torch.where(weight > 0, torch.where(weight > 0, weight, 1.0).sqrt(), 0.0)  # a_i, (B, 2, k)
-        for hop in self.hops:
-            sent = weight[..., None] * F.linear(entities, hop.weight)[:, None]  # (B, 2, k, 2d)
-            entities = (weight[..., None] * _sum_of_others(sent, dim=2)).sum(1) + hop.bias
+        linked = (sizes > 0) & (others > 0)  # an entity alone in its group has no edge
+        ratio = torch.where(linked, size[:, None] / torch.where(linked, others, 1.0), 1.0)
+        share = torch.where(linked, ratio.sqrt(), 0.0)[..., None]  # a_i, (B, 2, k, 1)
+        for weight, bias in self.projections():
+            sent = share * F.linear(entities, weight)[:, None]  # (B, 2, k, 2d)
+            entities = (share * _sum_of_others(sent, dim=2)).sum(1) + bias
         return entities
 
 
@@ -128,9 +131,9 @@ class PairwiseMessages(_Hops):
         mix = self._mixing(entities, relevance, kept, direction)
         share = self.depth.softmax(0)
         joined = share[0] * entities
-        for number, hop in enumerate(self.hops, 1):
+        for number, (weight, bias) in enumerate(self.projections(), 1):
             normed = F.rms_norm(entities, entities.shape[-1:], eps=NORM_EPS)
-            entities = entities + hop(normed if mix is None else mix @ normed)
+            entities = entities + F.linear(normed if mix is None else mix @ normed, weight, bias)
             joined = joined + share[number] * entities
         return joined
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache as remembered
 from typing import Any
 
 from torch import Tensor
@@ -45,7 +45,7 @@ class _HoldsNodes:
             self.nodes = Nodes(self.nodes.states[rows], self.nodes.kept[rows])
 
 
-@lru_cache
+@remembered
 def _holding(layer_class: type) -> type:
     # A type made at run time: what class a cache's layers have depends on the model and on `generate`.
     # Without `_layer_type`, by which transformers would take this class for all new caches of that type.
@@ -54,10 +54,10 @@ def _holding(layer_class: type) -> type:
 
 def store_nodes(cache: Any, layer: int, nodes: Nodes) -> None:
     """Put `nodes` into `cache`, which has just read their prompt at `layer`."""
-    held = cache.layers[layer]
+    held: Any = cache.layers[layer]
     if not isinstance(held, _HoldsNodes):
-        plain, held = held, object.__new__(_holding(type(held)))
-        vars(held).update(vars(plain))
+        plain, held = held, object.__new__(_holding(held.__class__))
+        held.__dict__.update(plain.__dict__)
         cache.layers[layer] = held
     held.nodes, held.prompt_length = nodes, int(held.get_seq_length())
 

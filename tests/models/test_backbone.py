@@ -163,6 +163,8 @@ def test_importing_the_layer_does_not_import_torch() -> None:
 import importlib, pkgutil, sys
 import webrec.models
 names = [m.name for m in pkgutil.iter_modules(webrec.models.__path__, "webrec.models.")]
+names += ["webrec.models.mp_head.config"]
+names.remove("webrec.models.adapter")  # made of torch modules: whoever loads an adapter has torch
 assert len(names) >= 12, names
 for name in names:
     importlib.import_module(name)
