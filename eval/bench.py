@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+from webrec.eval.bench_heads import HEADS, LENGTHS, growth, llama_7b, measure_heads
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.models.influence import influence
@@ -85,26 +89,48 @@ def _summary(ratios: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print, as JSON. `--rounds N` sets how often each ratio is measured."""
+    """Measure, print as JSON, and write it where `--output` says."""
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements of each ratio (default: %(default)s)")
-    rounds = parser.parse_args().rounds
-    backbone = get_backbone(BackboneConfig())
-    report = {
-        "backbone": backbone.name,
-        "dtype": backbone.dtype,
-        "device": str(backbone.device),
+    parser.add_argument("--only", choices=["graph", "heads"], help="measure the steps of the graph, or the heads, only")
+    parser.add_argument(
+        "--max-tokens", type=int, default=max(LENGTHS), help="longest prompt for heads (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--llama-7b", action="store_true", help="heads beside LLaMA-2-7B's shape, random weights, bfloat16, on CUDA"
+    )
+    parser.add_argument("--output", type=Path, help="file to write the result to, as JSON")
+    chosen = parser.parse_args()
+    backbone = None if chosen.llama_7b else get_backbone(BackboneConfig())
+    model = llama_7b("cuda") if backbone is None else backbone.model
+    device = torch.cuda.get_device_name() if model.device.type == "cuda" else platform.processor() or "cpu"
+    report: dict[str, Any] = {
+        "backbone": "LLaMA-2-7B's shape, random weights" if backbone is None else backbone.name,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": f"{model.device} ({device})",
         "threads": torch.get_num_threads(),
-        "prompt_tokens": PROMPT_TOKENS,
-        "candidates": f"{CANDIDATES} of {TITLE_TOKENS} tokens",
-        "generated_tokens": GENERATED_TOKENS,
         "versions": {name: version(name) for name in ("webrec", "torch", "transformers")},
-        "rounds": rounds,
-        "ratios": measure(backbone, rounds),
+        "rounds": chosen.rounds,
     }
-    print(json.dumps(report, indent=1))
+    if backbone is not None and chosen.only != "heads":
+        report |= {
+            "prompt_tokens": PROMPT_TOKENS,
+            "candidates": f"{CANDIDATES} of {TITLE_TOKENS} tokens",
+            "generated_tokens": GENERATED_TOKENS,
+            "ratios": measure(backbone, chosen.rounds),
+        }
+    if chosen.only != "graph":
+        lengths = [n for n in LENGTHS if n <= chosen.max_tokens]
+        rows = measure_heads(model, chosen.rounds, lengths, say=lambda line: print(line, file=sys.stderr, flush=True))
+        report["heads"] = rows
+        if len([n for n in lengths if n >= 1024]) > 1:
+            report["head_time_grows_as_tokens_to_the_power"] = {name: round(growth(rows, name), 2) for name in HEADS}
+    text = json.dumps(report, indent=1)
+    print(text)
+    if chosen.output is not None:
+        chosen.output.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +71,8 @@ class AdaptedLlama(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                adapted = peft.get_peft_model(llama, config)
+                with _quiet():
+                    adapted = peft.get_peft_model(llama, config)
             except ValueError as error:  # PEFT's words for targets that match nothing
                 raise ConfigurationError(f"targets: {str(error).splitlines()[0]}") from None
             made = None if head is None else MPHead(head, llama.config).attach(adapted)
@@ -87,6 +91,8 @@ class AdaptedLlama(nn.Module):
         folder = fetch_folder(str(name), revision)
         has_head = read_config(folder).get("adapter_type") == ADAPTER_TYPE
         head = MPHead.from_pretrained(folder) if has_head else None
+        if head is not None:
+            head.check_fit(llama)
         inner = folder / PEFT_FOLDER if has_head else folder
         adapted = _load_peft(llama, inner) if inner.is_dir() else None
         if head is not None:
@@ -145,6 +151,14 @@ def require_peft() -> Any:
     return peft
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """PEFT calls what transformers is about to rename; nobody here can do anything about it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        yield
+
+
 def _save_peft(adapted: Any, folder: Path) -> None:
     adapted.save_pretrained(str(folder))
     (folder / "README.md").unlink(missing_ok=True)  # an empty form
@@ -166,7 +180,8 @@ def _load_peft(llama: LlamaForCausalLM, folder: Path) -> Any:
     from safetensors import SafetensorError
 
     try:
-        return peft.PeftModel.from_pretrained(llama, str(folder))
+        with _quiet():
+            return peft.PeftModel.from_pretrained(llama, str(folder))
     except (ValueError, RuntimeError, TypeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigurationError(f"adapter: {folder} does not fit this backbone or is damaged ({reason})") from None

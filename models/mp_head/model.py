@@ -59,15 +59,9 @@ class MPHead(nn.Module):
         """
         if self.attached:
             raise ConfigurationError("head: it is attached to a model already; detach it first")
-        llama = _llama_of(model)
+        llama = llama_of(model)
         decoder = llama.model
-        if HeadShape.of(llama.config) != self.shape:
-            raise ConfigurationError(
-                f"head: it was made for {self.shape}, and the backbone has {HeadShape.of(llama.config)}; use the backbone it "
-                "was trained with"
-            )
-        if (last := max(self.config.layers)) >= len(decoder.layers):
-            raise ConfigurationError(f"layers: {last} is outside the backbone; use 0 to {len(decoder.layers) - 1}")
+        self.check_fit(llama)
         attentions = {number: decoder.layers[number].self_attn for number in self.config.layers}
         if any(hasattr(attention, "mp_head") for attention in attentions.values()):
             raise ConfigurationError("head: another one is attached to the same layer; detach that first")
@@ -90,6 +84,15 @@ class MPHead(nn.Module):
         self._attentions = list(attentions.values())
         self.train(llama.training)
         return self
+
+    def check_fit(self, llama: Any) -> None:
+        """Raise `ConfigurationError` if sizes or number of layers of `llama` are not those of this head."""
+        if (shape := HeadShape.of(llama.config)) != self.shape:
+            raise ConfigurationError(
+                f"head: it was made for {self.shape}, and the backbone has {shape}; use the backbone it was trained with"
+            )
+        if (last := max(self.config.layers)) >= len(llama.model.layers):
+            raise ConfigurationError(f"layers: {last} is outside the backbone; use 0 to {len(llama.model.layers) - 1}")
 
     def detach(self) -> None:
         """Take the head off its model, which then computes what it did without it, bit for bit."""
@@ -133,7 +136,7 @@ class MPHead(nn.Module):
         return push_folder(self.save_pretrained, repo_id, private=private, token=token)
 
 
-def _llama_of(model: Any) -> Any:
+def llama_of(model: Any) -> Any:
     """The causal LM inside a PEFT model, or `model` itself."""
     llama = model.get_base_model() if hasattr(model, "get_base_model") else model
     layers = getattr(getattr(llama, "model", None), "layers", None)
