@@ -31,6 +31,10 @@ class BackboneError(WebRecError):
     """Weights could not be fetched, verified or converted."""
 
 
+class TrainingError(WebRecError):
+    """Training cannot go on: a loss or a gradient is no number."""
+
+
 class RunCancelled(WebRecError):
     """The run was cancelled by its caller while a model was computing."""
 
