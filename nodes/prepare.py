@@ -41,6 +41,6 @@ def prepare(state: State, run: Run) -> Update:
         "pages": [],
         "retrieval": "off",
         "settings": run.context.model_dump(mode="json"),
-        "versions": {name: version(name) for name in _VERSIONED},
+        "versions": {name: version(name) for name in (*_VERSIONED, *(["peft"] if run.context.adapter else []))},
         "warnings": [],
     }

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from webrec.models.mp_head.config import MPHeadConfig
+from webrec.models.mp_head.config import HeadShape, MPHeadConfig
 from webrec.models.mp_head.layer import HeadLayer
 
 from .cases import SHAPE, Inputs, check_layer, make_inputs, make_layer
@@ -65,7 +65,7 @@ def assert_finite_gradients(layer: HeadLayer, inputs: Inputs) -> None:
 @kinds
 def test_relevance_exactly_zero(kind: dict[str, Any]) -> None:
     """Orthogonal to u, zero itself, below the threshold on either side, and ordinary ones of both signs."""
-    layer = make_layer(config(kind, top_k=None))
+    layer = make_layer(config(kind, top_k=64))
     identity_entities(layer)
     point(layer, 3.0 * torch.eye(2 * D)[0].double())
     e = torch.randn(7, 2 * D, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -115,11 +115,25 @@ def test_repeated_tokens_tie_to_the_lower_index(kind: dict[str, Any]) -> None:
                 assert chosen == places[: len(chosen)]
 
 
+def test_repeated_tokens_tie_exactly_in_float32() -> None:
+    """Equal entities have equal relevance, wherever in the prompt they are."""
+    for shape in (SHAPE, HeadShape(hidden=64, head_dim=16, kv_heads=2), HeadShape(hidden=96, head_dim=64, kv_heads=3)):
+        layer = make_layer(MPHeadConfig(top_k=3), 1, shape).float()
+        for tokens in (2, 3, 4, 5, 7, 8, 13, 16, 31, 64, 67, 301):
+            one = make_inputs(1, 1, shape=shape).to(torch.float32)
+            key, value = (part.expand(1, tokens, -1).contiguous() for part in (one.key, one.value))
+            with torch.no_grad():
+                cosine = layer.cosine(layer.entities(key, value))
+                index, _ = layer.keep(cosine, torch.ones(1, tokens, dtype=torch.bool))
+            assert len(cosine.unique()) == 1, (shape, tokens)
+            assert index[0].tolist() == list(range(min(3, tokens)))
+
+
 @kinds
 @pytest.mark.parametrize("signs", ["++++++", "------", "+-----", "-+++++", "+-+-+-"])
 def test_signs(kind: dict[str, Any], signs: str) -> None:
     """Groups of one sign, also of a single entity, which without self loops has no edge."""
-    layer = make_layer(config(kind, top_k=None))
+    layer = make_layer(config(kind, top_k=64))
     identity_entities(layer)
     point(layer, torch.eye(2 * D)[0])
     e = torch.randn(6, 2 * D, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
@@ -134,7 +148,7 @@ def test_signs(kind: dict[str, Any], signs: str) -> None:
 @kinds
 def test_one_entity_outweighs_the_rest(kind: dict[str, Any]) -> None:
     """Relevances of very different size: without self loops `S − |c_i|` must not lose its digits."""
-    layer = make_layer(config(kind, top_k=None))
+    layer = make_layer(config(kind, top_k=64))
     identity_entities(layer)
     point(layer, torch.eye(2 * D)[0])
     e = torch.randn(5, 2 * D, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
