@@ -14,13 +14,15 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from webrec.models.mp_head.config import MPHeadConfig
 
 if TYPE_CHECKING:
     import torch
     from transformers import LlamaForCausalLM
+
+T = TypeVar("T")
 
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
 HEADS = {
@@ -78,15 +80,22 @@ def measure_heads(
                 # No LoRA, so that the head alone is measured; in use it reads a stored task feature, as here.
                 set_gates(MPHead(config.model_copy(update={"task_feature": "zero"}), llama.config).attach(carrier), 1.0)
             clock = _HeadClock(carrier, 2)
-            times = [clock.forward(ids) for _ in range(1 + max(2, rounds * 512 // length))][1:]
-            rest = [whole - head for whole, head in times]
+            passes = max(1, rounds * 1024 // length)
+            if length < 2048:
+                clock.forward(ids)  # warm up
+            peaks, times = [], []
+            for _ in range(passes):
+                peak, taken = _peak_mib(partial(clock.forward, ids), llama.device)
+                peaks.append(peak)
+                times.append(taken)
             row = {
                 "tokens": length,
                 "head": name,
-                "forward_s": statistics.median(rest),
+                "passes": passes,
+                "forward_s": statistics.median(whole - head for whole, head in times),
                 "head_s": statistics.median(head for _, head in times),
                 "share": statistics.median(head / (whole - head) for whole, head in times),
-                "peak_mib": _peak_mib(partial(clock.forward, ids), llama.device),
+                "peak_mib": statistics.median(peaks),
             }
             rows.append(row)
             say(f"{length:>6} tokens  {name:34} {row['share']:8.2%}  {row['peak_mib']:8.1f} MiB")
@@ -138,24 +147,24 @@ class _HeadClock:
         return float(first.elapsed_time(second)) / 1000
 
 
-def _peak_mib(work: Callable[[], Any], device: torch.device) -> float:
-    """Most memory that `work` takes beyond what was taken before, in MiB."""
+def _peak_mib(work: Callable[[], T], device: torch.device) -> tuple[float, T]:
+    """Most memory that `work` takes beyond what was taken before, in MiB, and what it returns."""
     import torch
 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        work()
-        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+        result = work()
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20, result
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not reset.exists():
-        return math.nan
+        return math.nan, work()
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # or else memory that was freed before hides what is taken now
     reset.write_text("5")  # Linux: forget the peak so far
     before = _kib(status, "VmRSS")
-    work()
-    return (_kib(status, "VmHWM") - before) / 2**10
+    result = work()
+    return (_kib(status, "VmHWM") - before) / 2**10, result
 
 
 def _kib(status: Path, field: str) -> int:
