@@ -127,7 +127,7 @@ class _HeadClock:
         self.marks = []
         with torch.inference_mode():
             began = self._now()
-            self.llama.model(input_ids=ids, use_cache=False)
+            self.llama.model(input_ids=ids, use_cache=False, node_mask=torch.ones_like(ids, dtype=torch.bool))
             ended = self._now()
         return self._between(began, ended), self._between(*self.marks)
 

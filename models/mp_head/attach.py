@@ -6,6 +6,7 @@ before, and taking the hooks away leaves the model as it was.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -20,48 +21,68 @@ NODE_MASK = "node_mask"
 _IGNORED_LABEL = -100
 
 
-def label_hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Before a causal LM: with `labels` and no node mask, the prompt is what comes before the first label."""
-    labels = kwargs.get("labels")
-    if labels is not None and kwargs.get(NODE_MASK) is None:
-        answer = (labels != _IGNORED_LABEL).cumsum(-1) > 0
-        mask = kwargs.get("attention_mask")
-        attended = torch.ones_like(answer) if mask is None or mask.dim() != 2 else mask.bool()
-        kwargs[NODE_MASK] = ~answer & attended
-    return args, kwargs
+Hook = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], tuple[Any, dict[str, Any]]]
 
 
-def prompt_hook(virtual_tokens: Callable[[], int]) -> Callable[..., tuple[Any, dict[str, Any]]]:
-    """Before the decoder: settle which tokens of this pass are nodes, and refuse what could not be exact.
+def label_hook(model: nn.Module) -> Hook:
+    """Before the causal LM `model`: with `labels` and no node mask, the prompt is what comes before the first label."""
+    names = _parameters(model)
+
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        kwargs = {**dict(zip(names, args, strict=False)), **kwargs}
+        labels = kwargs.get("labels")
+        if labels is not None and kwargs.get(NODE_MASK) is None:
+            answer = (labels != _IGNORED_LABEL).cumsum(-1) > 0
+            mask = kwargs.get("attention_mask")
+            attended = torch.ones_like(answer) if mask is None or mask.dim() != 2 else mask.bool()
+            kwargs[NODE_MASK] = ~answer & attended
+        return (), kwargs
+
+    return hook
+
+
+def _parameters(module: nn.Module) -> list[str]:
+    """Names of what `module` may be given by position."""
+    return list(inspect.signature(module.forward).parameters)
+
+
+def prompt_hook(decoder: nn.Module, virtual_tokens: int) -> Hook:
+    """Before `decoder`, whose soft prompt has `virtual_tokens`: settle which tokens of this pass are nodes, and refuse what could not be exact.
 
     A fresh pass gets a mask (batch, N) for the layers below; a continuation gets none, and reads the stored nodes.
     """
+    names = _parameters(decoder)
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        kwargs = {**dict(zip(names, args, strict=False)), **kwargs}
         given = kwargs.pop(NODE_MASK, None)
         inputs = kwargs.get("inputs_embeds")
-        embedded = inputs is not None
+        virtual = 0 if inputs is None else virtual_tokens
         if inputs is None:
-            inputs = args[0] if args else kwargs["input_ids"]
+            inputs = kwargs["input_ids"]
         batch, length = inputs.shape[:2]
         cache = kwargs.get("past_key_values")
         past = 0 if cache is None else int(cache.get_seq_length())
         if past:
             _check_continuation(given, length, past)
-            return args, kwargs
+            return (), kwargs
         if given is None and module.training and torch.is_grad_enabled():
             raise ConfigurationError(
                 f"{NODE_MASK}: a training pass must say which tokens are the prompt; pass labels (-100 on the prompt) "
                 f"or {NODE_MASK}, or else answers are read before they are predicted"
             )
+        if given is None and kwargs.get("use_cache") is False:
+            raise ConfigurationError(
+                f"{NODE_MASK}: without a cache (use_cache=False) prompt and answer cannot be told apart; use the cache, or "
+                f"pass {NODE_MASK}"
+            )
         if given is None:
             mask = _attended(kwargs.get("attention_mask"), batch, length, cache, inputs.device)
-            if embedded and (virtual := virtual_tokens()):
-                mask[:, :virtual] = False
+            mask[:, :virtual] = False
         else:
-            mask = _checked(given, batch, length, virtual_tokens() if embedded else 0).to(inputs.device)
+            mask = _checked(given, batch, length, virtual).to(inputs.device)
         kwargs[NODE_MASK] = mask
-        return args, kwargs
+        return (), kwargs
 
     return hook
 

@@ -67,7 +67,8 @@ class HeadLayer(nn.Module):
         if u is None:
             return entities.new_zeros(entities.shape[:-1])
         length = torch.linalg.vector_norm(entities, dim=-1).clamp_min(MIN_NORM)
-        cosine: Tensor = entities @ u / (length * torch.linalg.vector_norm(u).clamp_min(MIN_NORM))
+        # Not a matrix product: that may round equal rows differently, and repeated tokens must tie.
+        cosine: Tensor = (entities * u).sum(-1) / (length * torch.linalg.vector_norm(u).clamp_min(MIN_NORM))
         return cosine
 
     def keep(self, cosine: Tensor, node_mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,7 +77,9 @@ class HeadLayer(nn.Module):
         Ties go to the lower index; where a row has fewer nodes than k', the rest of its positions are marked False.
         """
         limit = node_mask.shape[-1] if self.config.top_k is None else min(self.config.top_k, node_mask.shape[-1])
-        ranked, order = cosine.detach().masked_fill(~node_mask, -torch.inf).sort(dim=-1, descending=True, stable=True)
+        # To a grid of 64 roundings: matrix products may give equal tokens relevances that differ in the last digits.
+        cosine = (cosine.detach() / (64 * torch.finfo(cosine.dtype).eps)).round()
+        ranked, order = cosine.masked_fill(~node_mask, -torch.inf).sort(dim=-1, descending=True, stable=True)
         return order[:, :limit], ranked[:, :limit] > -torch.inf
 
     def nodes(self, key: Tensor, value: Tensor, node_mask: Tensor) -> Nodes:

@@ -40,11 +40,11 @@ class TaskFeature(nn.Module):
             self.refresh()
         return self
 
-    @torch.no_grad()
     def refresh(self) -> None:
         """Copy the live z into the buffer, if there is one."""
         if self._read is not None:
-            self.z = self._read().detach().to(self.z)
+            with torch.inference_mode(False), torch.no_grad():  # a tensor of inference mode could not be trained past
+                self.z = self._read().to(self.z)
 
     def follow(self, model: Any) -> bool:
         """Take z from the soft prompt or LoRA of `model` from now on; False if nothing is fine-tuned there.

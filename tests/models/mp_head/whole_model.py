@@ -1,4 +1,7 @@
-"""A LLaMA's forward pass by hand, with the reference heads added: no hooks, no cache, dense attention, float64."""
+"""A LLaMA's forward pass by hand, with the reference heads added: no hooks, no cache, dense attention, float64.
+
+The model's own norms are called: they round to float32 inside, whatever the model's format.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +21,19 @@ Heads = Mapping[int, tuple[MPHeadConfig, Mapping[str, Tensor], Tensor]]  # layer
 
 
 def reference_logits(
-    llama: LlamaForCausalLM, embeds: Tensor, node_mask: list[bool], heads: Heads, start: int = 0
+    llama: LlamaForCausalLM, embeds: Tensor, node_mask: list[bool], heads: Heads, positions: list[int] | None = None
 ) -> Tensor:
-    """(T, vocabulary) of one row of (T, hidden) embeddings without padding, its first position being `start`."""
+    """(T, vocabulary) of one row of (T, hidden) embeddings without padding, at `positions` (0, 1, … if not given)."""
     config = llama.config
-    d, heads_q, heads_kv = (
-        llama.model.layers[0].self_attn.head_dim,
-        config.num_attention_heads,
-        config.num_key_value_heads,
-    )
+    d, heads_q, heads_kv = config.head_dim, config.num_attention_heads, config.num_key_value_heads
     x = embeds.double()
     length = x.shape[0]
-    cos, sin = (t[0].double() for t in llama.model.rotary_emb(x[None], torch.arange(start, start + length)[None]))
+    places = torch.tensor([positions or list(range(length))])
+    cos, sin = (turn[0].double() for turn in llama.model.rotary_emb(x[None], places))
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     for index, layer in enumerate(llama.model.layers):
         attention = layer.self_attn
-        y = rms(x, layer.input_layernorm)
+        y = layer.input_layernorm(x)
         q = apply(attention.q_proj, y).view(length, heads_q, d)
         k = apply(attention.k_proj, y).view(length, heads_kv, d)
         v = apply(attention.v_proj, y).view(length, heads_kv, d)
@@ -50,10 +50,10 @@ def reference_logits(
             qkv = (q_head.mean(1), k_head.reshape(length, -1), v.reshape(length, -1))
             out = out + torch.from_numpy(run_reference(head, weights, z, qkv, node_mask).output)
         x = x + out
-        y = rms(x, layer.post_attention_layernorm)
+        y = layer.post_attention_layernorm(x)
         gate = torch.nn.functional.silu(apply(layer.mlp.gate_proj, y))
         x = x + apply(layer.mlp.down_proj, gate * apply(layer.mlp.up_proj, y))
-    return linear(rms(x, llama.model.norm), llama.lm_head.weight.double()).detach()
+    return linear(llama.model.norm(x), llama.lm_head.weight.double()).detach()
 
 
 def apply(projection: torch.nn.Module, x: Tensor) -> Tensor:
@@ -65,10 +65,6 @@ def apply(projection: torch.nn.Module, x: Tensor) -> Tensor:
         a, b = (part["default"].weight.detach().double() for part in (lora_a, projection.lora_B))
         y = y + projection.scaling["default"] * linear(linear(x, a), b)
     return y
-
-
-def rms(x: Tensor, norm: torch.nn.Module) -> Tensor:
-    return x / (x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon).sqrt() * norm.weight.detach().double()
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
