@@ -24,9 +24,9 @@ _IGNORED_LABEL = -100
 Hook = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], tuple[Any, dict[str, Any]]]
 
 
-def label_hook(model: nn.Module) -> Hook:
-    """Before the causal LM `model`: with `labels` and no node mask, the prompt is what comes before the first label."""
-    names = _parameters(model)
+def label_hook(model: nn.Module, llama: nn.Module) -> Hook:
+    """Before `model`, which is `llama` or wraps it: with `labels` and no node mask, the prompt is what comes before them."""
+    names = _parameters(model) or _parameters(llama)
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         kwargs = {**dict(zip(names, args, strict=False)), **kwargs}
@@ -36,14 +36,28 @@ def label_hook(model: nn.Module) -> Hook:
             mask = kwargs.get("attention_mask")
             attended = torch.ones_like(answer) if mask is None or mask.dim() != 2 else mask.bool()
             kwargs[NODE_MASK] = ~answer & attended
+        keep = kwargs.get("logits_to_keep", 0)
+        if isinstance(keep, int) and keep > 1 and kwargs.get(NODE_MASK) is None and not _cached(kwargs):
+            raise ConfigurationError(
+                f"{NODE_MASK}: with logits_to_keep {keep} the pass may end in proposed answers (assisted generation), which "
+                f"are no prompt; generate without an assistant, or pass {NODE_MASK}"
+            )
         return (), kwargs
 
     return hook
 
 
 def _parameters(module: nn.Module) -> list[str]:
-    """Names of what `module` may be given by position."""
-    return list(inspect.signature(module.forward).parameters)
+    """Names of what `module` may be given by position; none where it hands on whatever it is given."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    return [] if variadic else [p.name for p in parameters]
+
+
+def _cached(kwargs: dict[str, Any]) -> int:
+    """Positions that the cache holds already."""
+    cache = kwargs.get("past_key_values")
+    return 0 if cache is None else int(cache.get_seq_length())
 
 
 def prompt_hook(decoder: nn.Module, virtual_tokens: int) -> Hook:
@@ -62,8 +76,7 @@ def prompt_hook(decoder: nn.Module, virtual_tokens: int) -> Hook:
             inputs = kwargs["input_ids"]
         batch, length = inputs.shape[:2]
         cache = kwargs.get("past_key_values")
-        past = 0 if cache is None else int(cache.get_seq_length())
-        if past:
+        if past := _cached(kwargs):
             _check_continuation(given, length, past)
             return (), kwargs
         if given is None and module.training and torch.is_grad_enabled():
@@ -120,10 +133,11 @@ def _checked(given: Tensor, batch: int, length: int, virtual: int) -> Tensor:
     return given.bool()
 
 
-def attention_hook(layer: int, head: HeadLayer) -> Callable[..., Any]:
-    """After the attention of `layer`: add the head's output to the attention's, before the residual connection."""
+def attention_hook(layer: int) -> Callable[..., Any]:
+    """After the attention of `layer`: add its `mp_head`'s output to it, before the residual connection."""
 
     def hook(attention: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        head: HeadLayer = attention.mp_head
         hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
         rotary = kwargs.get("position_embeddings") if head.config.rotary else None
         cache, mask = kwargs.get("past_key_values"), kwargs.get(NODE_MASK)

@@ -75,12 +75,12 @@ class MPHead(nn.Module):
             head = self._head_layers()[number]
             head.to(attention.q_proj.weight.device)
             attention.mp_head = head
-            self._hooks.append(attention.register_forward_hook(attention_hook(number, head), with_kwargs=True))
+            self._hooks.append(attention.register_forward_hook(attention_hook(number), with_kwargs=True))
         embedding = soft_prompt(model)
         virtual = 0 if embedding is None else embedding.num_embeddings
         self._hooks.append(decoder.register_forward_pre_hook(prompt_hook(decoder, virtual), with_kwargs=True))
         for outer in {id(m): m for m in (llama, model)}.values():  # PEFT's LoRA calls past the hooks of the inner one
-            self._hooks.append(outer.register_forward_pre_hook(label_hook(outer), with_kwargs=True))
+            self._hooks.append(outer.register_forward_pre_hook(label_hook(outer, llama), with_kwargs=True))
         self._attentions = list(attentions.values())
         self.train(llama.training)
         return self

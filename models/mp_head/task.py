@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,11 +28,11 @@ class TaskFeature(nn.Module):
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.register_buffer("z", torch.zeros(hidden))
-        self._read: Callable[[], Tensor] | None = None
+        self._source: SoftPromptSource | LoraSource | None = None  # an object, so that a deep copy has its own
 
     def forward(self) -> Tensor:
         """z, with a gradient to what is fine-tuned while training."""
-        return self._read() if self.training and self._read is not None else self.z
+        return self._source() if self.training and self._source is not None else self.z
 
     def train(self, mode: bool = True) -> TaskFeature:
         """Evaluation mode freezes z as it is now."""
@@ -41,24 +42,24 @@ class TaskFeature(nn.Module):
         return self
 
     def refresh(self) -> None:
-        """Copy the live z into the buffer, if there is one."""
-        if self._read is not None:
+        """Copy the live z into the buffer; to be called where weights were changed in evaluation mode."""
+        if self._source is not None:
             with torch.inference_mode(False), torch.no_grad():  # a tensor of inference mode could not be trained past
-                self.z = self._read().to(self.z)
+                self.z = self._source().to(self.z)
 
     def follow(self, model: Any) -> bool:
         """Take z from the soft prompt or LoRA of `model` from now on; False if nothing is fine-tuned there.
 
         Raises `ConfigurationError` for a LoRA that adapts no module whose input is the hidden state.
         """
-        self._read = soft_prompt_feature(model) or lora_feature(model)
+        self._source = source_in(model)
         self.refresh()
-        return self._read is not None
+        return self._source is not None
 
     def unfollow(self) -> None:
         """Keep z as it is now."""
         self.refresh()
-        self._read = None
+        self._source = None
 
 
 def normalised(feature: Tensor) -> Tensor:
@@ -75,30 +76,44 @@ def soft_prompt(model: Any) -> nn.Embedding | None:
     return embedding if isinstance(embedding, nn.Embedding) else None
 
 
-def soft_prompt_feature(model: Any) -> Callable[[], Tensor] | None:
-    """Reads z as the normalised mean of the virtual tokens."""
-    embedding = soft_prompt(model)
-    return None if embedding is None else lambda: normalised(embedding.weight.mean(0))
+@dataclass(frozen=True)
+class SoftPromptSource:
+    """z as the normalised mean of the virtual tokens."""
+
+    embedding: nn.Embedding
+
+    def __call__(self) -> Tensor:
+        """z, shape (hidden,)."""
+        return normalised(self.embedding.weight.mean(0))
 
 
-def lora_feature(model: Any) -> Callable[[], Tensor] | None:
-    """Reads z as the normalised mean over modules and ranks ρ of `(1 + ‖B[:,ρ]‖²)·A[ρ,:]`."""
+@dataclass(frozen=True)
+class LoraSource:
+    """z as the normalised mean over modules and ranks ρ of `(1 + ‖B[:,ρ]‖²)·A[ρ,:]`."""
+
+    pairs: tuple[tuple[nn.Linear, nn.Linear], ...]
+
+    def __call__(self) -> Tensor:
+        """z, shape (hidden,)."""
+        rows = torch.cat([a.weight for a, _ in self.pairs])
+        scale = torch.cat([1 + b.weight.square().sum(0) for _, b in self.pairs])
+        return normalised((scale[:, None] * rows).mean(0))
+
+
+def source_in(model: Any) -> SoftPromptSource | LoraSource | None:
+    """What is fine-tuned in `model`; None if nothing is."""
+    if (embedding := soft_prompt(model)) is not None:
+        return SoftPromptSource(embedding)
     found = list(_lora_pairs(model))
     if not found:
         return None
-    pairs = [(a, b) for name, a, b in found if name in READS_HIDDEN]
+    pairs = tuple((a, b) for name, a, b in found if name in READS_HIDDEN)
     if not pairs:
         raise ConfigurationError(
             f"targets: LoRA adapts {', '.join(sorted({name for name, _, _ in found}))} only, and the head's task "
             f"feature needs a module that reads the hidden state; add one of {', '.join(sorted(READS_HIDDEN))}"
         )
-
-    def read() -> Tensor:
-        rows = torch.cat([a.weight for a, _ in pairs])
-        scale = torch.cat([1 + b.weight.square().sum(0) for _, b in pairs])
-        return normalised((scale[:, None] * rows).mean(0))
-
-    return read
+    return LoraSource(pairs)
 
 
 def _lora_pairs(model: Any) -> Iterator[tuple[str, nn.Linear, nn.Linear]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +75,13 @@ class Attached:
 
 
 def load(folder: Path, dtype: torch.dtype = torch.float64, attention: str = "sdpa", **changes: Any) -> LlamaForCausalLM:
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention, **changes)
+    """One that nothing else uses."""
+    return copy.deepcopy(_load(folder, dtype, attention, json.dumps(changes)))
+
+
+@cache
+def _load(folder: Path, dtype: torch.dtype, attention: str, changes: str) -> LlamaForCausalLM:
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention, **json.loads(changes))
     return model.eval()
 
 

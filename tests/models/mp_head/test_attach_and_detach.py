@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from webrec.errors import ConfigurationError
 from webrec.models.mp_head.config import MPHeadConfig
 from webrec.models.mp_head.model import MPHead
 
-from .attached import HEADS, TUNINGS, attach, load, tokens, tuned
+from .attached import HEADS, TUNINGS, attach, load, randomise, tokens, tuned
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
@@ -67,6 +69,45 @@ def test_the_head_is_a_submodule_of_its_attention(tiny_sentencepiece: Path) -> N
     assert all(layer.training for layer in attached.head.layers.values())
     attached.model.eval()
     assert not any(layer.training for layer in attached.head.layers.values())
+
+
+def test_a_copy_is_a_model_of_its_own_or_refused(tiny_llama: Path) -> None:
+    attached = attach(load(tiny_llama), **HEADS["literal"])
+    ids = tokens(attached.llama, 1, 9)
+    expected = attached.logits(ids)
+    try:
+        copied = copy.deepcopy(attached.model)
+    except ConfigurationError:
+        return
+    with torch.no_grad():
+        assert torch.equal(copied(input_ids=ids).logits, expected)
+        copied.get_base_model().model.layers[1].self_attn.mp_head.gate.zero_()
+        assert not torch.equal(copied(input_ids=ids).logits, expected)
+        assert torch.equal(attached.logits(ids), expected)
+    labels = ids.clone()
+    labels[:, :5] = -100
+    copied.train()
+    copied(input_ids=ids, labels=labels).loss.backward()
+    assert all(parameter.grad is None for parameter in attached.model.parameters())
+    assert any(parameter.grad is not None for parameter in copied.parameters())
+
+
+def test_a_peft_model_that_names_no_task(tiny_llama: Path) -> None:
+    """Its forward takes anything, by position too."""
+    llama = load(tiny_llama)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT's own
+        model = get_peft_model(llama, LoraConfig(r=2, target_modules=["q_proj"])).eval()
+    head = MPHead(MPHeadConfig(layers=(1,), top_k=5), llama.config).attach(model).double()
+    randomise(head)
+    ids, real = tokens(llama, 2, 9), torch.ones(2, 9, dtype=torch.long)
+    real[0, :4] = 0
+    labels = ids.clone()
+    labels[:, :6] = -100
+    with torch.no_grad():
+        assert torch.equal(model(ids, real).logits, model(input_ids=ids, attention_mask=real).logits)
+        by_name = model(input_ids=ids, attention_mask=real, labels=labels)
+        assert torch.equal(model(ids, real, labels=labels).logits, by_name.logits)
 
 
 def test_merging_the_lora_keeps_the_head(tiny_llama: Path) -> None:

@@ -115,6 +115,22 @@ def test_what_cuts_the_prompt_or_adds_tokens_in_lumps_is_refused(tiny_llama: Pat
         generate(attached, ids, torch.ones_like(ids), do_sample=False, **settings)
 
 
+@pytest.mark.parametrize("seed", [4, 49, 55, 58, 96, 138, 168])
+def test_looked_up_tokens_are_no_part_of_the_prompt(tiny_llama: Path, seed: int) -> None:
+    """Prompt lookup proposes answer tokens together with the prompt. These prompts hold what is written after them, so
+    that the proposal may well be taken; it must not be read before."""
+    attached = attach(load(tiny_llama), **HEADS["literal"])
+    start = tokens(attached.llama, 1, 4, seed).repeat(1, 3)
+    written = generate(attached, start, torch.ones_like(start), do_sample=False)
+    ids = torch.cat([start[:, -2:], written[:, :1], start], 1)
+    expected = generate(attached, ids, torch.ones_like(ids), do_sample=False)
+    try:
+        found = generate(attached, ids, torch.ones_like(ids), do_sample=False, prompt_lookup_num_tokens=1)
+    except ConfigurationError:
+        return
+    assert torch.equal(found, expected)
+
+
 def test_without_a_cache_it_writes_the_same_or_refuses(tiny_llama: Path) -> None:
     """`use_cache=False` gives prompt and answer to a fresh pass, which cannot tell them apart."""
     attached = attach(load(tiny_llama), **HEADS["literal"])
