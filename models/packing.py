@@ -143,4 +143,5 @@ def candidate_likelihoods(adapted: AdaptedLlama, batch: PackedBatch) -> torch.Te
     ).last_hidden_state
     logits = llama.lm_head(hidden.flatten(0, 1)[batch.rows]).float()
     picked = logits[batch.predicted_by, batch.tokens] - logits.logsumexp(-1)[batch.predicted_by]
-    return picked.new_zeros(len(batch.lengths)).index_add(0, batch.owner, picked)
+    totals: torch.Tensor = picked.new_zeros(len(batch.lengths)).index_add(0, batch.owner, picked)
+    return totals

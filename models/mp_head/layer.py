@@ -38,8 +38,9 @@ class HeadLayer(nn.Module):
         self.messages = make_messages(config, shape)
         self.output = nn.Linear(shape.head_dim, shape.hidden, bias=False)  # W_o
         self.gate = nn.Parameter(torch.zeros(()))
-        if self.relevance is not None and config.kind == "linear":
-            self.relevance.requires_grad_(False)  # it selects, which has no gradient
+        only_selects = config.kind == "linear" or (config.kind == "pairwise" and config.mixing != "softmax")
+        if self.relevance is not None and only_selects:
+            self.relevance.requires_grad_(False)  # selecting has no gradient
 
     @property
     def dtype(self) -> torch.dtype:

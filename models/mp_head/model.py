@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from webrec import __version__
 from webrec.errors import ConfigurationError
 from webrec.models.mp_head.attach import attention_hook, label_hook, prompt_hook
 from webrec.models.mp_head.config import HeadShape, MPHeadConfig
@@ -111,7 +111,7 @@ class MPHead(nn.Module):
             for name, tensor in self.state_dict().items()
             if name not in self._repeated()
         }
-        write_head(Path(folder), HeadFiles(self.config, self.shape, tensors, __version__))
+        write_head(Path(folder), HeadFiles(self.config, self.shape, tensors, version("webrec")))
 
     @classmethod
     def from_pretrained(cls, name: str | Path, revision: str | None = None) -> MPHead:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from webrec.errors import ConfigurationError
+from webrec.models.cache import sha256_of
 
 _TENSORS, _STATE = "state.safetensors", "state.json"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -53,11 +54,18 @@ class Checkpoints:
 
         def write(folder: Path) -> None:
             save_file(tensors, folder / _TENSORS)
-            state = {"progress": asdict(progress), "fingerprint": self.fingerprint}
+            state = {
+                "progress": asdict(progress),
+                "fingerprint": self.fingerprint,
+                "sha256": sha256_of(folder / _TENSORS),
+            }
             (folder / _STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
 
-        write_folder(self.folder / f"step-{progress.step:07d}", write)
-        for old in self._complete()[:-keep]:
+        name = f"step-{progress.step:07d}"
+        write_folder(self.folder / name, write)
+        older = [folder for folder in self._complete() if folder.name <= name]
+        # What is there of later steps could not be read when this run went on, and must not count as newest.
+        for old in (set(self._complete()) - set(older)) | set(older[:-keep]):
             shutil.rmtree(old)
 
     def restore(self, trained: dict[str, nn.Parameter], optimiser: torch.optim.Optimizer) -> Progress | None:
@@ -69,10 +77,13 @@ class Checkpoints:
             try:
                 state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
                 tensors = load_file(folder / _TENSORS)
-                progress = Progress(**state["progress"])
+                progress, fingerprint = Progress(**state["progress"]), dict(state["fingerprint"])
+                if state["sha256"] != sha256_of(folder / _TENSORS):
+                    continue
             except (OSError, ValueError, KeyError, TypeError, SafetensorError):
                 continue  # damaged; the one before is whole
-            self.check(state["fingerprint"], str(folder))
+            self.check(fingerprint, str(folder))
+            _check_shapes(trained, tensors, folder)
             with torch.no_grad():
                 for name, parameter in trained.items():
                     parameter.copy_(tensors[f"parameter.{name}"])
@@ -95,6 +106,17 @@ class Checkpoints:
 
     def _complete(self) -> list[Path]:
         return sorted(self.folder.glob("step-*[0-9]")) if self.folder.is_dir() else []
+
+
+def _check_shapes(trained: dict[str, nn.Parameter], tensors: dict[str, Tensor], folder: Path) -> None:
+    """Raise `ConfigurationError` unless `tensors` are those of exactly this adapter."""
+    mine = {f"parameter.{name}": p.shape for name, p in trained.items()}
+    found = {name: t.shape for name, t in tensors.items() if name.startswith("parameter.")}
+    if wrong := sorted(n for n in mine.keys() | found.keys() if mine.get(n) != found.get(n)):
+        raise ConfigurationError(
+            f"output: {folder} is of another adapter ({wrong[0].removeprefix('parameter.')} differs); give another output "
+            "folder, or remove that one"
+        )
 
 
 def _placed(moment: Tensor, parameter: Tensor, *, as_is: bool) -> Tensor:

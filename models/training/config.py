@@ -50,9 +50,12 @@ class TrainingConfig(BaseModel):
         default=50, ge=1, description="Steps between two validations; the last step has one too."
     )
     patience: int = Field(
-        default=5, ge=1, description="Validations in a row without a better NDCG@10 after which training stops."
+        default=5,
+        ge=1,
+        le=10_000_000,
+        description="Validations in a row without a better NDCG@10 after which training stops.",
     )
-    checkpoint_every: int = Field(default=25, ge=1, description="Steps between two checkpoints.")
+    checkpoint_every: int = Field(default=25, ge=1, le=10_000_000, description="Steps between two checkpoints.")
     keep_checkpoints: int = Field(default=2, ge=1, le=1000, description="Newest checkpoints kept.")
     seed: int = Field(
         default=0, ge=0, le=2**31 - 1, description="Seed of new weights, of the order of examples and of dropout."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -96,9 +97,13 @@ class _Run:
         path = self.output / RESULT_FILE
         if not path.exists():
             return None
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        self.checkpoints.check(saved["fingerprint"], str(path))
-        return TrainingResult(**saved["result"])
+        try:
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            fingerprint, result = dict(saved["fingerprint"]), TrainingResult(**saved["result"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # damaged: the last checkpoint gives it again
+        self.checkpoints.check(fingerprint, str(path))
+        return result
 
     def go(self, stop: Callable[[], bool]) -> TrainingResult:
         """Train to the end."""
@@ -135,6 +140,8 @@ class _Run:
         finally:
             if self.metrics is not None:
                 self.metrics.close()
+        if self.progress.step < self.total:
+            self.on_event({"event": "stopped_early", "step": self.progress.step, "steps": self.total})
         return self._finish()
 
     def _exhausted(self) -> bool:
@@ -178,6 +185,7 @@ class _Run:
         if self.adapted.head is not None:
             gates = zip(self.adapted.head.config.layers, self.adapted.head.gates(), strict=True)
             row |= {f"gate_{layer}": gate.item() for layer, gate in gates}
+            row["gate_learning_rate"] = self.optimiser.param_groups[0]["lr"]
         self._tell(row)
 
     def _backward(self, batch: list[EncodedExample]) -> tuple[float, int]:
@@ -250,6 +258,9 @@ class _Run:
         if self.rank == 0:
             saved = {"result": asdict(result), "fingerprint": self.checkpoints.fingerprint}
             fresh = self.output / f"{RESULT_FILE}.new"
-            fresh.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
+            with fresh.open("w", encoding="utf-8") as file:
+                file.write(json.dumps(saved, indent=1) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
             fresh.replace(self.output / RESULT_FILE)
         return result

@@ -16,7 +16,7 @@ def losses(totals: Tensor, batch: PackedBatch, config: TrainingConfig) -> Tensor
     title: mean negative log-likelihood per token of the target (Eq. 17). listwise:
     `−ln softmax(mean log-likelihoods / temperature)[target]`.
     """
-    means = (totals / batch.lengths).split(batch.counts)
+    means = torch.split(totals / batch.lengths, batch.counts)
     if config.loss == "title":
         return torch.stack([-m[t] for m, t in zip(means, batch.targets, strict=True)])
     return torch.stack([-(m / config.temperature).log_softmax(0)[t] for m, t in zip(means, batch.targets, strict=True)])

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
         MissingExtraError,
         RunCancelled,
         SearchError,
+        TrainingError,
         WebRecError,
     )
     from webrec.graph.build import build_graph
     from webrec.langchain_tool import as_tool
+    from webrec.models.adapter import AdaptedLlama
+    from webrec.models.mp_head.config import MPHeadConfig
+    from webrec.models.mp_head.model import MPHead
     from webrec.nodes.context import RunContext
     from webrec.nodes.query_strategies import QueryStrategy
     from webrec.nodes.schema import Recommendation, RecommendInput
@@ -30,6 +34,10 @@ if TYPE_CHECKING:
 __version__ = _version("webrec")
 
 _HOME = {
+    "AdaptedLlama": "webrec.models.adapter",
+    "MPHead": "webrec.models.mp_head.model",
+    "MPHeadConfig": "webrec.models.mp_head.config",
+    "TrainingError": "webrec.errors",
     "arecommend": "webrec.api",
     "recommend": "webrec.api",
     "BackboneError": "webrec.errors",
@@ -50,9 +58,12 @@ _HOME = {
 }
 
 __all__ = [
+    "AdaptedLlama",
     "BackboneError",
     "ConfigurationError",
     "InputError",
+    "MPHead",
+    "MPHeadConfig",
     "MissingExtraError",
     "Page",
     "QueryStrategy",
@@ -62,6 +73,7 @@ __all__ = [
     "RunContext",
     "SearchError",
     "SearchProvider",
+    "TrainingError",
     "WebRecError",
     "__version__",
     "arecommend",

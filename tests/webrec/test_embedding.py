@@ -64,7 +64,7 @@ def state():
             {s.name: str(signal.getsignal(s)) for s in signal.Signals}, threading.active_count(), sys.excepthook.__name__]
 before = state()
 import webrec
-for name in webrec.__all__: getattr(webrec, name)
+for name in set(webrec.__all__) - {"MPHead", "AdaptedLlama"}: getattr(webrec, name)  # these two are torch modules
 import webrec.graph.app
 assert state() == before, (before, state())
 assert not {"torch", "transformers", "faiss", "ray", "langchain_community"} & set(sys.modules)

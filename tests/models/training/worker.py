@@ -85,7 +85,7 @@ def run_worker(**options: Any) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr[-4000:]
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    return {**answer, "errors": done.stderr[-2000:]}
 
 
 def _train(options: dict[str, Any], rank: int = 0, world: int = 1, rendezvous: str = "") -> None:
