@@ -4,9 +4,10 @@
 
 A prompt of noise holds one of four left and one of four right tokens, at least a third of it apart, and ends in a question
 token. The answer, one of 16, names both: chance is 1/16, and whoever finds one of the two only is right once in four. A tiny
-frozen LLaMA of random weights with a LoRA learns it, alone and with each head; once with plain causal attention, and once with the question cut off
-from the prompt, so that the answer can be reached through the head only. Every cell has the same budget, and finished
-cells in the output file are not computed again. The learning rates are those of one pilot on another seed, the same for all.
+frozen LLaMA of random weights with a LoRA learns it, alone and with each head; once with plain causal attention, and once
+with the question cut off from the prompt, so that the answer can be reached through the head only. Every cell has the same
+budget, and finished cells in the output file are not computed again. The learning rates are those of one pilot on another
+seed, the same for all.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from webrec.models.config import LoraTuning
 from webrec.models.mp_head.config import MPHeadConfig
 
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
     from webrec.models.adapter import AdaptedLlama
 
-CLASSES, NOISE_KINDS = 4, 32
+CLASSES, NOISE_KINDS = 4, 16
 LEFT, RIGHT, ANSWERS, QUESTION, NOISE = 0, CLASSES, 8, 24, 25
 VOCABULARY = NOISE + NOISE_KINDS
 TOKENS, BATCH, STEPS, TEST = 64, 32, 600, 1000
@@ -35,14 +38,13 @@ RATE, GATE_RATE = 1e-2, 3e-2
 K = 16
 HEADS: dict[str, MPHeadConfig | None] = {
     "model alone": None,
-    "literal, k 16": MPHeadConfig(layers=(1,), top_k=K),
-    "literal, k = N": MPHeadConfig(layers=(1,), top_k=None),
-    "literal without self loops, k = N": MPHeadConfig(layers=(1,), top_k=None, self_loops=False),
-    "LIN-16": MPHeadConfig(kind="linear", layers=(1,), top_k=K),
-    "LIN-Head (k = N)": MPHeadConfig(kind="linear", layers=(1,), top_k=None),
-    "pairwise, k 16": MPHeadConfig(kind="pairwise", layers=(1,), top_k=K),
-    "pairwise, k = N": MPHeadConfig(kind="pairwise", layers=(1,), top_k=None),
-    "pairwise, k = N, 2 hops": MPHeadConfig(kind="pairwise", layers=(1,), top_k=None, hops=2),
+    "literal, k 16": MPHeadConfig(layers=(0,), top_k=K),
+    "literal, k = N": MPHeadConfig(layers=(0,), top_k=None),
+    "literal without self loops, k = N": MPHeadConfig(layers=(0,), top_k=None, self_loops=False),
+    "LIN-16": MPHeadConfig(kind="linear", layers=(0,), top_k=K),
+    "LIN-Head (k = N)": MPHeadConfig(kind="linear", layers=(0,), top_k=None),
+    "pairwise, k 16": MPHeadConfig(kind="pairwise", layers=(0,), top_k=K),
+    "pairwise, k = N": MPHeadConfig(kind="pairwise", layers=(0,), top_k=None),
 }
 PATHS = ("attention and head", "head only")
 
@@ -149,13 +151,16 @@ def table(results: dict[str, Any]) -> str:
     rows = ["| system | parameters of the head | attention and head | head only |", "| --- | --- | --- | --- |"]
     for name in HEADS:
         cells = {path: [c for c in results["cells"] if (c["system"], c["path"]) == (name, path)] for path in PATHS}
-        parameters = next(c["head_parameters"] for c in cells[PATHS[0]])
-        shown = []
-        for path in PATHS:
-            found = [c["accuracy"] for c in cells[path]]
-            shown.append(f"{statistics.mean(found):.2f} ({min(found):.2f}-{max(found):.2f})")
-        rows.append(f"| {name} | {parameters:,} | {' | '.join(shown)} |")
+        parameters = next((c["head_parameters"] for path in PATHS for c in cells[path]), 0)
+        rows.append(f"| {name} | {parameters:,} | {' | '.join(_spread(cells[path]) for path in PATHS)} |")
     return "\n".join(rows) + "\n"
+
+
+def _spread(cells: list[dict[str, Any]]) -> str:
+    found = [c["accuracy"] for c in cells]
+    if not found:
+        return "not measured"
+    return f"{statistics.mean(found):.2f} ({min(found):.2f}-{max(found):.2f}; {len(found)} seeds)"
 
 
 def main() -> None:
@@ -164,28 +169,49 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="seeds of each cell (default: %(default)s)")
+    parser.add_argument("--path", choices=PATHS, help="compute the cells of one path only")
     parser.add_argument("--output", type=Path, required=True, help="JSON file that results are kept in")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     settings = {"tokens": TOKENS, "batch": BATCH, "steps": STEPS, "test": TEST, "rate": RATE, "gate_rate": GATE_RATE}
     fresh = {"settings": settings, "versions": {n: version(n) for n in ("webrec", "torch", "transformers", "peft")}}
-    results: dict[str, Any] = {**fresh, "cells": []}
-    if chosen.output.exists():
-        results = json.loads(chosen.output.read_text(encoding="utf-8"))
-        if results["settings"] != settings:
-            parser.error(f"{chosen.output} was made with other settings; give another file")
-    done = {(c["system"], c["path"], c["seed"]) for c in results["cells"]}
-    todo = [(s, n, p) for s in range(chosen.seeds) for n in HEADS for p in PATHS if (n, p, s) not in done]
-    for number, (seed, name, path) in enumerate(todo, 1):
+    kept = _Results(chosen.output, {**fresh, "cells": []})
+    if kept.read()["settings"] != settings:
+        parser.error(f"{chosen.output} was made with other settings; give another file")
+    paths = [chosen.path] if chosen.path else PATHS[::-1]
+    todo = [(name, path, seed) for path in paths for seed in range(chosen.seeds) for name in HEADS]
+    for number, (name, path, seed) in enumerate(todo, 1):
+        if (name, path, seed) in {(c["system"], c["path"], c["seed"]) for c in kept.read()["cells"]}:
+            continue
         cell = {"system": name, "path": path, "seed": seed, **learn(HEADS[name], path, seed)}
-        results["cells"].append(cell)
-        written = chosen.output.with_suffix(".new")
-        written.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        written.replace(chosen.output)
+        kept.add(cell)
         print(
             f"{number}/{len(todo)} {name}, {path}, seed {seed}: {cell['accuracy']:.3f}, {cell['seconds']} s", flush=True
         )
-    print(table(results))
+    print(table(kept.read()))
+
+
+class _Results:
+    """The output file, which several processes may add to, each with a path of its own."""
+
+    def __init__(self, path: Path, empty: dict[str, Any]) -> None:
+        self.path, self.empty = path, empty
+
+    def read(self) -> dict[str, Any]:
+        """What is there; what is there at the start if there is no file."""
+        if not self.path.exists():
+            return self.empty
+        found: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
+        return found
+
+    def add(self, cell: dict[str, Any]) -> None:
+        """Put `cell` to the others; the file is whole at any time."""
+        with FileLock(f"{self.path}.lock"):
+            results = self.read()
+            results["cells"].append(cell)
+            written = self.path.with_suffix(".new")
+            written.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            written.replace(self.path)
 
 
 if __name__ == "__main__":

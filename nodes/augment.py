@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from webrec.models.chat import ChatEncoder
 from webrec.nodes.prompt import User, scoring_prompt, user_of
 from webrec.nodes.query_strategies import query_of, retrieval_off
@@ -19,11 +21,9 @@ def augment(state: State, run: Run) -> Update:
     backbone = run.scorer()  # whose soft prompt, if any, takes room
     user = user_of(state, run.context)
     limit = min(run.context.prompt_tokens or backbone.context_length, backbone.context_length)
-    longest_answer = max(len(backbone.chat.encode_answer(c)) for c in user.candidates)
-    room = limit - longest_answer
-    check_room(len(backbone.chat.encode_turn(scoring_prompt(user, []))), room)
     found = [PageEvidence.model_validate(p) for p in state["pages"]]
-    pages, text = _fit(backbone.chat, user, found, room)
+    text, bodies = fit_pages(backbone.chat, user, [(p.title, p.snippet) for p in found], limit)
+    pages = [p.model_copy(update={"kept": len(b)}) for p, b in zip(found, bodies, strict=False)]
     shortened = sum(p.kept < len(p.snippet) for p in pages)
     prompt = PromptEvidence(
         text=text,
@@ -51,28 +51,29 @@ def augment(state: State, run: Run) -> Update:
     }
 
 
-def _fit(chat: ChatEncoder, user: User, found: list[PageEvidence], room: int) -> tuple[list[PageEvidence], str]:
-    """The pages with `kept` set and the prompt that holds them, in at most `room` tokens.
+def fit_pages(chat: ChatEncoder, user: User, pages: Sequence[tuple[str, str]], limit: int) -> tuple[str, list[str]]:
+    """The prompt, and what it holds of each page's text; prompt and longest answer have at most `limit` tokens.
 
-    Every page gets the same cap on its tokens, the highest at which the prompt fits (binary search over the real
-    token count). Only if titles alone do not fit are pages left out, the last ones first.
+    `pages` are (title, text) pairs, best first. Every page gets the same cap on its tokens, the highest at which the
+    prompt fits (binary search over the real token count). Only if titles alone do not fit are pages left out, the last
+    ones first; the list is then shorter. Raises `InputError` if history and candidates alone do not fit.
     """
+    room = limit - max(len(chat.encode_answer(c)) for c in user.candidates)
+    check_room(len(chat.encode_turn(scoring_prompt(user, []))), room)
 
-    def build(pages: list[PageEvidence], cap: int) -> tuple[list[str], str]:
-        bodies = [chat.cut(p.snippet, cap) for p in pages]
-        return bodies, scoring_prompt(user, [(p.title, b) for p, b in zip(pages, bodies, strict=True)])
+    def build(pages: Sequence[tuple[str, str]], cap: int) -> tuple[str, list[str]]:
+        bodies = [chat.cut(text, cap) for _, text in pages]
+        return scoring_prompt(user, [(title, b) for (title, _), b in zip(pages, bodies, strict=True)]), bodies
 
-    def fits(pages: list[PageEvidence], cap: int) -> bool:
-        return len(chat.encode_turn(build(pages, cap)[1])) <= room
+    def fits(pages: Sequence[tuple[str, str]], cap: int) -> bool:
+        return len(chat.encode_turn(build(pages, cap)[0])) <= room
 
-    pages = list(found)
     while pages and not fits(pages, 0):
-        pages.pop()
-    low, high = 0, max((len(chat.encode(p.snippet)) for p in pages), default=0)
+        pages = pages[:-1]
+    low, high = 0, max((len(chat.encode(text)) for _, text in pages), default=0)
     if fits(pages, high):
         low = high
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(pages, middle) else (low, middle)
-    bodies, text = build(pages, low)
-    return [p.model_copy(update={"kept": len(b)}) for p, b in zip(pages, bodies, strict=True)], text
+    return build(pages, low)

@@ -23,7 +23,7 @@ def collect(state: State, run: Run) -> Update:
     errors = [s["error"] for s in searches if s["error"]]
     if errors and len(errors) == len(searches):
         raise SearchError(f"every search failed: {'; '.join(errors)}")
-    pages = _interleave([r["pages"] for r in results])
+    pages = interleave([r["pages"] for r in results])
     if not run.context.rerank:
         pages = pages[: run.context.pages]
     return {
@@ -35,7 +35,8 @@ def collect(state: State, run: Run) -> Update:
     }
 
 
-def _interleave(lists: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def interleave(lists: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """One list of `PageEvidence` from several of `Page`, as dumps: by rank in turns, nothing empty and nothing twice."""
     pages: list[dict[str, Any]] = []
     seen: set[str] = set()
     for place in range(max((len(found) for found in lists), default=0)):

@@ -27,6 +27,14 @@ class User:
     history: tuple[str, ...]
     candidates: tuple[str, ...]
 
+    @classmethod
+    def of(cls, history: Sequence[str], candidates: Sequence[str], *, history_items: int, seed: int) -> User:
+        """The user who took `history`, oldest first, and may be recommended `candidates`."""
+        return cls(
+            history=tuple(clean(t) for t in history[-history_items:]),
+            candidates=tuple(clean(candidates[i]) for i in prompt_order(candidates, seed)),
+        )
+
 
 def prompt_order(candidates: Sequence[str], seed: int) -> list[int]:
     """Indices of the candidates in the order of a hash of (seed, title): the same for any order of the input."""
@@ -40,11 +48,7 @@ def prompt_order(candidates: Sequence[str], seed: int) -> list[int]:
 
 def user_of(state: State, context: RunContext) -> User:
     """The user of a run."""
-    candidates = state["candidates"]
-    return User(
-        history=tuple(clean(t) for t in state["history"][-context.history_items :]),
-        candidates=tuple(clean(candidates[i]) for i in prompt_order(candidates, context.seed)),
-    )
+    return User.of(state["history"], state["candidates"], history_items=context.history_items, seed=context.seed)
 
 
 def request(user: User) -> str:

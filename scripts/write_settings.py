@@ -1,31 +1,79 @@
-"""Write docs/settings.md from the run context, so that the documents say what the command line and Studio say."""
+"""Write the settings tables of the documents from the code, so that they say what the command line and Studio say."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from webrec.eval.train_config import NOT_SETTINGS, PromptConfig, TrainRunConfig
+from webrec.models.config import LoraTuning, SoftPromptTuning
+from webrec.models.mp_head.config import MPHeadConfig
+from webrec.models.training.config import TrainingConfig
 from webrec.nodes.context import RunContext
 
-TARGET = Path(__file__).parents[1] / "docs" / "settings.md"
+DOCS = Path(__file__).parents[1] / "docs"
+HEADING = ["| setting | default | meaning |", "| --- | --- | --- |"]
+TRAIN_BEGIN, TRAIN_END = "<!-- settings: written by scripts/write_settings.py -->\n", "<!-- end of settings -->\n"
+TABLES: dict[str, tuple[type[BaseModel], str]] = {
+    "prompt": (PromptConfig, "As the settings of the same names of `webrec recommend`."),
+    "tuning": (LoraTuning, 'With `kind = "lora"`:'),
+    "tuning ": (SoftPromptTuning, 'With `kind = "soft_prompt"`:'),
+    "head": (MPHeadConfig, 'In place of the table, `head = "none"` at the top of the file trains without a head.'),
+    "training": (TrainingConfig, ""),
+}
 
 
 def settings_table() -> str:
-    """All settings with defaults and help texts, as Markdown."""
+    """All settings of a run of the graph, as docs/settings.md."""
     rows = [
         "# Settings",
         "",
         "The fields of `webrec.RunContext`: options of the command line (`--pages 5`), keyword arguments of `recommend`,",
         "`as_tool` and `build_graph(...).invoke(context=…)`, and fields in Studio. Written by `scripts/write_settings.py`.",
         "",
-        "| setting | default | meaning |",
-        "| --- | --- | --- |",
+        *HEADING,
+        *(_row(name, field) for name, field in RunContext.model_fields.items()),
     ]
-    for name, field in RunContext.model_fields.items():
-        default = field.get_default(call_default_factory=True)
-        shown = ", ".join(default) if isinstance(default, tuple) else "unset" if default is None else str(default)
-        rows.append(f"| `{name}` | {shown} | {field.description} |")
     return "\n".join(rows) + "\n"
 
 
+def train_tables() -> str:
+    """All settings of a training run, a table of the file after the other."""
+    fields = TrainRunConfig.model_fields
+    own = [name for name in fields if name not in (*TABLES, *NOT_SETTINGS)]
+    first = [name for name in ("train", "valid", "output") if name in own]
+    rows = ["At the top of the file:", "", *HEADING]
+    rows += [_row(name, fields[name]) for name in [*first, *(n for n in own if n not in first)]]
+    for name, (model, note) in TABLES.items():
+        rows += ["", f"`[{name.strip()}]`{f' {note}' if note else ''}", "", *HEADING]
+        rows += [_row(field_name, field) for field_name, field in model.model_fields.items()]
+    return "\n".join(rows) + "\n"
+
+
+def with_train_tables(document: str) -> str:
+    """docs/train.md with the tables between its two marks written anew."""
+    before, _, rest = document.partition(TRAIN_BEGIN)
+    _, _, after = rest.partition(TRAIN_END)
+    return f"{before}{TRAIN_BEGIN}\n{train_tables()}\n{TRAIN_END}{after}"
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    return f"| `{name}` | {_default(field)} | {field.description} |"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default: Any = field.get_default(call_default_factory=True)
+    if default is None:
+        return "unset"
+    return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
 if __name__ == "__main__":
-    TARGET.write_text(settings_table(), "utf-8")
+    (DOCS / "settings.md").write_text(settings_table(), "utf-8")
+    train = DOCS / "train.md"
+    train.write_text(with_train_tables(train.read_text("utf-8")), "utf-8")

@@ -44,6 +44,6 @@ def test_head_only_path_leaves_the_head_alone() -> None:
 def test_the_head_carries_the_answer_and_the_model_alone_cannot() -> None:
     through = task.learn(task.HEADS["pairwise, k = N"], "head only", 50, steps=300)
     without = task.learn(None, "head only", 50, steps=50)
-    assert through["accuracy"] > 0.15  # one of the two found: 0.25; chance: 0.06
+    assert through["accuracy"] > 0.2  # one of the two found: 0.25; chance: 0.06
     assert without["accuracy"] < 0.11
     assert without["head_parameters"] == 0

@@ -21,11 +21,11 @@ _DOING = {
 }
 
 
-class ProgressLine:
-    """A status line fed with the graph's events."""
+class StatusLine:
+    """A line that is written over again and again, and taken away at the end."""
 
     def __init__(self, prefix: str = "") -> None:
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, highlight=False)
         self._prefix = prefix
         self._status: Status | None = None
 
@@ -43,13 +43,24 @@ class ProgressLine:
         if self._status is not None:
             self._status.stop()
 
+    def show(self, text: str) -> None:
+        """Write over the line."""
+        if self._status is not None:
+            self._status.update(Text(self._prefix + text))
+
+    def keep(self, text: str) -> None:
+        """Write a line that stays, also where standard error is no terminal."""
+        self._console.print(Text(text), soft_wrap=True)
+
+
+class ProgressLine(StatusLine):
+    """A status line fed with the graph's events."""
+
     def __call__(self, event: dict[str, Any]) -> None:
         """Show what the event says."""
-        if self._status is None:
-            return
         doing = _DOING.get(str(event.get("node")), str(event.get("node")))
         if event.get("event") == "token":
             doing = f"{doing}, token {event['count']} of at most {event['limit']}"
         elif event.get("event") == "scoring":
             doing = f"{doing}: {event['candidates']} against {event['prompt_tokens']:,} prompt tokens"
-        self._status.update(Text(self._prefix + doing))
+        self.show(doing)

@@ -1,0 +1,198 @@
+"""The output folder of a training run: held by one process, refused to another run, described by run.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from webrec.errors import ConfigurationError
+from webrec.eval.train_config import NOT_SETTINGS, TrainRunConfig
+from webrec.models.config import DEFAULT_BACKBONE
+
+RUN_FILE = "run.json"
+LOCK_FILE = ".lock"
+_VERSIONED = ("webrec", "torch", "transformers", "peft", "ray")
+_READ = 2**20
+
+
+class RunFolder:
+    """The folder of one run. Use it as a context: nobody else writes to it meanwhile."""
+
+    def __init__(self, config: TrainRunConfig) -> None:
+        """Hash the data; nothing is written yet. Raises `ConfigurationError` if the data cannot be read."""
+        self.config = config
+        self.data = {name: _file_hash(name, getattr(config, name)) for name in ("train", "valid")}
+        self._lock = FileLock(config.output / LOCK_FILE)
+
+    def __enter__(self) -> RunFolder:
+        """Take the folder.
+
+        Raises `ConfigurationError` if it holds something else, belongs to a run of other settings or data, or is in use.
+        """
+        folder = self.config.output
+        try:
+            known = (folder / RUN_FILE).exists()
+            if not known and folder.is_dir() and (other := _foreign(folder)):
+                raise ConfigurationError(f"output: {folder} holds {other!r} and no {RUN_FILE}; give a new folder")
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise ConfigurationError(
+                f"output: another process is writing to {folder}; wait for it, or give another folder"
+            ) from None
+        except OSError as error:
+            raise ConfigurationError(
+                f"output: {folder} cannot be written ({error.strerror}); give another folder"
+            ) from None
+        try:
+            if known:
+                self._check()
+            else:
+                self._write(self._description())
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let others have it."""
+        self._lock.release()
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What makes the run what it is, beside its training settings: with anything else its numbers would be others."""
+        config = self.config
+        return {
+            **{f"{name} (sha256)": digest for name, digest in self.data.items()},
+            "backbone": backbone_identity(config),
+            "dtype": config.dtype,
+            "prompt": config.prompt.model_dump(mode="json"),
+            "tuning": config.tuning.model_dump(mode="json"),
+            "head": None if config.head is None else config.head.model_dump(mode="json"),
+        }
+
+    def started(self, event: dict[str, Any]) -> None:
+        """Note that the run starts, or goes on, with what `event` says of the machine."""
+        said = {name: value for name, value in event.items() if name not in {"event", "pid", "rank"}}
+        description = self._read()
+        description["starts"].append(
+            {
+                "time": datetime.now(UTC).isoformat(timespec="seconds"),
+                **said,
+                "versions": _versions(),
+                "commit": source_commit(),
+                "platform": platform.platform(),
+            }
+        )
+        self._write(description)
+
+    def _description(self) -> dict[str, Any]:
+        config = self.config
+        return {
+            "config": config.model_dump(mode="json", exclude=set(NOT_SETTINGS)),
+            "sha256": self.data,
+            "seeds": {"prompt": config.prompt.seed, "training": config.training.seed},
+            "fingerprint": {**self.fingerprint(), "training": config.training.model_dump(mode="json")},
+            "starts": [],
+        }
+
+    def _check(self) -> None:
+        found, own = self._read()["fingerprint"], self._description()["fingerprint"]
+        for name in own:
+            if found.get(name) != own[name]:
+                raise ConfigurationError(
+                    f"output: {self.config.output} is of another run ({_difference(name, found.get(name), own[name])}); "
+                    "give another folder, or remove that one"
+                )
+
+    def _read(self) -> dict[str, Any]:
+        path = self.config.output / RUN_FILE
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(found["fingerprint"], dict) and isinstance(found["starts"], list):
+                return dict(found)
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        raise ConfigurationError(f"output: {path} is not of a training run; give another folder")
+
+    def _write(self, description: dict[str, Any]) -> None:
+        fresh = self.config.output / f"{RUN_FILE}.new"
+        fresh.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+        fresh.replace(self.config.output / RUN_FILE)
+
+
+def backbone_identity(config: TrainRunConfig) -> str:
+    """What tells one backbone from another without loading it, wherever its folder lies."""
+    folder = Path(config.backbone).expanduser()
+    if config.backbone == DEFAULT_BACKBONE or not folder.is_dir():
+        return config.backbone if config.revision is None else f"{config.backbone} at {config.revision}"
+    digest = hashlib.sha256()
+    for file in sorted([folder / "config.json", folder / "tokenizer.json", *folder.glob("*.safetensors")]):
+        if file.is_file():  # of weights the size, and the first megabyte, which lists all tensors
+            digest.update(f"{file.name} {file.stat().st_size} ".encode())
+            with file.open("rb") as stream:
+                digest.update(stream.read(_READ))
+    return f"{folder.name} ({digest.hexdigest()[:16]})"
+
+
+def source_commit() -> str | None:
+    """The git commit that this code is checked out from, with `+changes` if files differ from it; None elsewhere."""
+    here = Path(__file__).resolve()
+    if shutil.which("git") is None or _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
+        return None
+    commit = _git(here.parent, "rev-parse", "HEAD")
+    changed = _git(here.parent, "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}+changes" if commit and changed else commit
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    done = subprocess.run(  # noqa: S603 (fixed arguments)
+        ["git", "-C", str(folder), *arguments],  # noqa: S607
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _file_hash(field: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigurationError(f"{field}: {path} cannot be read ({error.strerror}); give a JSONL file") from None
+
+
+def _foreign(folder: Path) -> str | None:
+    """The name of something in `folder` that a run did not leave there when it was killed at its very start."""
+    ours = {LOCK_FILE, f"{RUN_FILE}.new"}
+    return next((p.name for p in sorted(folder.iterdir()) if p.name not in ours), None)
+
+
+def _difference(name: str, found: Any, own: Any) -> str:
+    """Names the setting inside a table that differs."""
+    if isinstance(found, dict) and isinstance(own, dict):
+        for inner in sorted(found.keys() | own.keys()):
+            if found.get(inner) != own.get(inner):
+                return _difference(f"{name}.{inner}", found.get(inner), own.get(inner))
+    shown = [value.get("kind", "set") if isinstance(value, dict) else value for value in (found, own)]
+    return f"{name} is {shown[0]!r} there and {shown[1]!r} now"
