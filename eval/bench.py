@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from webrec.eval.bench_heads import HEADS, LENGTHS, growth, llama_7b, measure_heads
+from webrec.eval.bench_heads import HEADS, LENGTHS, growth, llama_7b, measure_growth, measure_heads
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.models.influence import influence
@@ -126,7 +126,9 @@ def main() -> None:
         rows = measure_heads(model, chosen.rounds, lengths, say=lambda line: print(line, file=sys.stderr, flush=True))
         report["heads"] = rows
         if len([n for n in lengths if n >= 1024]) > 1:
-            report["head_time_grows_as_tokens_to_the_power"] = {name: round(growth(rows, name), 2) for name in HEADS}
+            alone = measure_growth(model, 4 * chosen.rounds + 1, lengths)
+            report["heads_alone"] = alone
+            report["head_time_grows_as_tokens_to_the_power"] = {name: round(growth(alone, name), 2) for name in HEADS}
     text = json.dumps(report, indent=1)
     print(text)
     if chosen.output is not None:

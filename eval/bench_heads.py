@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from webrec.models.backbone import sharing_weights
 from webrec.models.mp_head.config import MPHeadConfig
 
 if TYPE_CHECKING:
@@ -67,7 +68,6 @@ def measure_heads(
     """One row for each length and head, the bare backbone included; times in seconds, memory in MiB."""
     import torch
 
-    from webrec.models.backbone import sharing_weights
     from webrec.models.mp_head.model import MPHead, set_gates
 
     rows: list[dict[str, Any]] = []
@@ -102,9 +102,45 @@ def measure_heads(
     return rows
 
 
+def measure_growth(llama: LlamaForCausalLM, repeats: int, lengths: Sequence[int] = LENGTHS) -> list[dict[str, Any]]:
+    """Seconds that each head takes by itself, without the passes around it: the median of `repeats`."""
+    import torch
+
+    from webrec.models.mp_head.attach import attention_hook
+    from webrec.models.mp_head.model import MPHead, set_gates
+
+    rows: list[dict[str, Any]] = []
+    attention: Any = sharing_weights(llama).model.layers[2].self_attn
+    for name, config in HEADS.items():
+        head = MPHead(config.model_copy(update={"task_feature": "zero"}), llama.config).to(llama.device).eval()
+        set_gates(head, 1.0)
+        attention.mp_head = head.layers["2"]
+        hook = attention_hook(2)
+        for length in lengths:
+            hidden = torch.randn(1, length, llama.config.hidden_size, device=llama.device, dtype=llama.dtype)
+            given = {"hidden_states": hidden, "node_mask": torch.ones(1, length, dtype=torch.bool, device=llama.device)}
+            times = []
+            with torch.inference_mode():
+                for _ in range(repeats + 1):
+                    _wait(llama)
+                    began = time.perf_counter()
+                    hook(attention, (), given, (hidden, None))
+                    _wait(llama)
+                    times.append(time.perf_counter() - began)
+            rows.append({"head": name, "tokens": length, "seconds": statistics.median(times[1:])})
+    return rows
+
+
+def _wait(llama: LlamaForCausalLM) -> None:
+    if llama.device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(llama.device)
+
+
 def growth(rows: list[dict[str, Any]], head: str, least: int = 1024) -> float:
     """Exponent p of `time ~ N^p` of a head between `least` and the greatest number of tokens; 1 is linear."""
-    times = {row["tokens"]: row["head_s"] for row in rows if row["head"] == head and row["tokens"] >= least}
+    times = {row["tokens"]: row["seconds"] for row in rows if row["head"] == head and row["tokens"] >= least}
     first, last = min(times), max(times)
     return math.log(times[last] / times[first]) / math.log(last / first)
 
