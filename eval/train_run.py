@@ -42,7 +42,7 @@ def train_here(
 ) -> TrainingResult:
     """Run `config` in this process, from where it was stopped if it was; a finished run's result is only read.
 
-    `on_event` hears `{event, …}`: those of the loop and, before them, loading, reading, started and encoding. Once
+    `on_event` hears `{event, …}`: those of the loop and, before them, loading, started and encoding. Once
     `stop()` is true, a checkpoint is written and `KeyboardInterrupt` raised. Raises `ConfigurationError` and `InputError`
     for wrong settings or data, `TrainingError` if training cannot go on.
     """

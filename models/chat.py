@@ -6,6 +6,7 @@ The template's own text may become special tokens (turn markers); content never 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from webrec.errors import ConfigurationError
@@ -85,14 +86,22 @@ class ChatEncoder:
 
     def cut(self, text: str, tokens: int) -> str:
         """The longest prefix of `text`, whole characters without trailing space, that its first `tokens` tokens hold."""
-        encoded = self._plain.encode(text, add_special_tokens=False)
-        if len(encoded.ids) <= tokens:
-            return text
-        if tokens <= 0:
-            return ""
-        # A character of several tokens is inside the offsets of each: it counts only once the next token is past it.
-        end = min(encoded.offsets[tokens - 1][1], encoded.offsets[tokens][0])
-        return text[:end].rstrip()
+        return self.cutter(text)(tokens)
+
+    def cutter(self, text: str) -> Callable[[int], str]:
+        """`cut` for one text and any number of tokens, the text encoded once."""
+        offsets = self._plain.encode(text, add_special_tokens=False).offsets
+
+        def cut(tokens: int) -> str:
+            if len(offsets) <= tokens:
+                return text
+            if tokens <= 0:
+                return ""
+            # A character of several tokens is inside the offsets of each: it counts only once the next token is past it.
+            end = min(offsets[tokens - 1][1], offsets[tokens][0])
+            return text[:end].rstrip()
+
+        return cut
 
 
 def _is_marker(token: str) -> bool:

@@ -61,19 +61,23 @@ def fit_pages(chat: ChatEncoder, user: User, pages: Sequence[tuple[str, str]], l
     room = limit - max(len(chat.encode_answer(c)) for c in user.candidates)
     check_room(len(chat.encode_turn(scoring_prompt(user, []))), room)
 
-    def build(pages: Sequence[tuple[str, str]], cap: int) -> tuple[str, list[str]]:
-        bodies = [chat.cut(text, cap) for _, text in pages]
-        return scoring_prompt(user, [(title, b) for (title, _), b in zip(pages, bodies, strict=True)]), bodies
+    titles = [title for title, _ in pages]
+    cutters = [chat.cutter(text) for _, text in pages]
 
-    def fits(pages: Sequence[tuple[str, str]], cap: int) -> bool:
-        return len(chat.encode_turn(build(pages, cap)[0])) <= room
+    def build(count: int, cap: int) -> tuple[str, list[str]]:
+        bodies = [cut(cap) for cut in cutters[:count]]
+        return scoring_prompt(user, list(zip(titles[:count], bodies, strict=True))), bodies
 
-    while pages and not fits(pages, 0):
-        pages = pages[:-1]
-    low, high = 0, max((len(chat.encode(text)) for _, text in pages), default=0)
-    if fits(pages, high):
+    def fits(count: int, cap: int) -> bool:
+        return len(chat.encode_turn(build(count, cap)[0])) <= room
+
+    count = len(pages)
+    while count and not fits(count, 0):
+        count -= 1
+    low, high = 0, max((len(chat.encode(text)) for _, text in pages[:count]), default=0)
+    if fits(count, high):
         low = high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if fits(pages, middle) else (low, middle)
-    return build(pages, low)
+        low, high = (middle, high) if fits(count, middle) else (low, middle)
+    return build(count, low)

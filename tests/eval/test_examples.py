@@ -110,7 +110,7 @@ def test_a_row_that_does_not_fit_is_named(tiny_bytes: Path) -> None:
 def test_a_title_without_a_token_is_named(tiny_bytes: Path) -> None:
     chat = get_backbone(BackboneConfig(backbone=str(tiny_bytes), dtype="float32")).chat
     row = Example.model_validate({**ROW, "candidates": [*CANDIDATES, "\ufeff\u0301"]})
-    monkey = type("Chat", (), {n: getattr(chat, n) for n in ("encode", "encode_turn", "cut")})()
+    monkey = type("Chat", (), {n: getattr(chat, n) for n in ("encode", "encode_turn", "cutter")})()
     monkey.encode_answer = lambda title: [] if title == "\u0301" else chat.encode_answer(title)
     with pytest.raises(InputError, match="has no token in this backbone"):
         encode_example(monkey, row, PromptConfig(), 4096)

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from webrec import __version__
 from webrec.cli.main import main
 
-from ..eval.runs import numbers, rows, write_rows, write_run  # noqa: TID252 (one maker of runs for all tests)
+from .runs import numbers, rows, write_rows, write_run
 
 
 def run(*arguments: Any) -> Result:
