@@ -40,10 +40,14 @@ SETTINGS: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("ut
 FOLDERS: dict[str, Path] = script.package_folders()
 ROOT_PACKAGES = {folder.name for folder in FOLDERS.values() if len(folder.parts) == 1}
 DATA_SUFFIXES = {".json", ".jsonl", ".j2", ".css", ".js", ".md"}
+NOT_INSTALLED = Path("eval/results")
+"""Measurements that the documents are made from."""
 
 
 def installed_path(file: Path) -> Path | None:
     """Where a file of the tree lies in site-packages; None for a file outside the package."""
+    if NOT_INSTALLED in file.parents:
+        return None
     for package, folder in FOLDERS.items():
         if folder in file.parents:
             return Path(*package.split(".")) / file.relative_to(folder)
