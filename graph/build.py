@@ -26,8 +26,8 @@ from webrec.nodes.schema import Recommendation, RecommendInput
 from webrec.nodes.score import score
 from webrec.nodes.search import search
 from webrec.nodes.state import SearchTask, State
-from webrec.tools.providers import BUILTIN as BUILTIN_PROVIDERS
-from webrec.tools.providers import ProviderFactory
+from webrec.tools.providers.registry import BUILTIN as BUILTIN_PROVIDERS
+from webrec.tools.providers.registry import ProviderFactory
 
 NODES: Mapping[str, NodeFunction] = {
     "prepare": prepare,

@@ -10,7 +10,7 @@ from langgraph.types import Send
 from webrec.nodes.context import RunContext
 from webrec.nodes.query_strategies import QueryStrategy, query_of, strategy_of
 from webrec.nodes.state import SearchTask, State
-from webrec.tools.providers import resolve_names
+from webrec.tools.providers.registry import resolve_names
 
 
 def after_prepare(

@@ -9,7 +9,7 @@ from webrec.nodes.query_strategies import query_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import PageEvidence
 from webrec.nodes.state import State
-from webrec.tools.providers import resolve_names
+from webrec.tools.providers.registry import resolve_names
 
 
 def collect(state: State, run: Run) -> Update:

@@ -6,7 +6,7 @@ from webrec.models.sentence_encoder import get_sentence_encoder
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import PageEvidence
 from webrec.nodes.state import State
-from webrec.tools.faiss_rerank import nearest
+from webrec.tools.ranking.faiss_rerank import nearest
 
 
 def rerank(state: State, run: Run) -> Update:

@@ -8,7 +8,7 @@ from webrec.errors import SearchError
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import SearchOutcome
 from webrec.nodes.state import SearchTask
-from webrec.tools.providers import open_provider
+from webrec.tools.providers.registry import open_provider
 from webrec.tools.text_safety import clean
 
 

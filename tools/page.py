@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -55,6 +56,23 @@ class SearchProvider(Protocol):
     async def search(self, query: str, limit: int) -> list[Page]:
         """At most `limit` pages, best first; an empty list if nothing was found.
 
-        Raises `SearchError`, with one sentence that holds neither key nor query, if the provider could not answer.
+        One call, without retries; whoever calls sets the deadline. Raises `SearchError`, with one sentence that holds
+        neither key nor query, if the provider could not answer.
         """
         ...
+
+
+@runtime_checkable
+class MeteredProvider(SearchProvider, Protocol):
+    """A provider whose calls leave the machine: recorded, limited and counted (`webrec.tools.searching`).
+
+    One without these two members is asked as it is, every time, except in replay, where it is refused unless `offline`.
+    """
+
+    @property
+    def cost_units(self) -> float:
+        """What one call costs in the provider's own units (credits, queries); 0 if calls are free."""
+
+    @property
+    def options(self) -> Mapping[str, str | int | float | bool]:
+        """Whatever else decides the answer beside query and limit: part of the key of a recorded answer. No secrets."""

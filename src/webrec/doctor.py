@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from webrec.models.cache import cache_root, damaged_files, is_complete
-from webrec.tools import brave, tavily
+from webrec.tools.providers import brave, tavily
 
 PACKAGES = {
     "langgraph": "",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from webrec.errors import ConfigurationError
-from webrec.tools.local_index import LocalIndex
+from webrec.tools.providers.local_index import LocalIndex
 from webrec.tools.page import Page
 
 

@@ -17,10 +17,10 @@ from pydantic import SecretStr
 from webrec import recommend
 from webrec.errors import ConfigurationError, SearchError
 from webrec.graph.build import build_graph
-from webrec.tools.brave import Brave
+from webrec.tools.providers.brave import Brave
 from webrec.tools.config import SearchConfig
-from webrec.tools.providers import open_provider, resolve_names
-from webrec.tools.tavily import Tavily
+from webrec.tools.providers.registry import open_provider, resolve_names
+from webrec.tools.providers.tavily import Tavily
 
 CANARY = "canary-key-5f1e"
 TAVILY_ANSWER = {

@@ -23,8 +23,8 @@ from webrec.models.config import BackboneConfig
 from webrec.nodes.schema import Recommendation
 from webrec.report.html import ReportEntry, render_report
 from webrec.tool_result import to_tool_result
-from webrec.tools.brave import Brave
-from webrec.tools.tavily import Tavily
+from webrec.tools.providers.brave import Brave
+from webrec.tools.providers.tavily import Tavily
 
 CANARY = "canary-9b1d-key"
 HOSTILE = (

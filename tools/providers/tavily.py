@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from webrec.errors import SearchError
-from webrec.tools.http_json import request_json
+from webrec.tools.providers.http_json import request_json
 from webrec.tools.page import Page
 
 API_URL = "https://api.tavily.com"

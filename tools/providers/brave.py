@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from webrec.tools.http_json import request_json
+from webrec.tools.providers.http_json import request_json
 from webrec.tools.page import Page
 
 API_URL = "https://api.search.brave.com/res/v1"
