@@ -10,8 +10,8 @@ from webrec.nodes.query_strategies import strategy_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.state import State
 from webrec.nodes.validation import check_input
-from webrec.tools.ranking.faiss_rerank import require_rerank_extra
 from webrec.tools.providers.registry import open_provider, resolve_names
+from webrec.tools.ranking.faiss_rerank import require_rerank_extra
 
 _VERSIONED = ("webrec", "langgraph", "torch", "transformers", "tantivy")
 

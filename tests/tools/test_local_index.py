@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from webrec.errors import ConfigurationError
-from webrec.tools.providers.local_index import LocalIndex
 from webrec.tools.page import Page
+from webrec.tools.providers.local_index import LocalIndex
 
 
 def search(path: Path, query: str, limit: int = 10) -> list[Page]:

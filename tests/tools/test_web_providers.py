@@ -17,8 +17,8 @@ from pydantic import SecretStr
 from webrec import recommend
 from webrec.errors import ConfigurationError, SearchError
 from webrec.graph.build import build_graph
-from webrec.tools.providers.brave import Brave
 from webrec.tools.config import SearchConfig
+from webrec.tools.providers.brave import Brave
 from webrec.tools.providers.registry import open_provider, resolve_names
 from webrec.tools.providers.tavily import Tavily
 

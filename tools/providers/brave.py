@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from webrec.tools.providers.http_json import request_json
 from webrec.tools.page import Page
+from webrec.tools.providers.http_json import request_json
 
 API_URL = "https://api.search.brave.com/res/v1"
 KEY_VARIABLE = "BRAVE_API_KEY"

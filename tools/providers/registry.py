@@ -9,10 +9,10 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from webrec.errors import ConfigurationError
-from webrec.tools.providers import brave, tavily
 from webrec.tools.config import SearchConfig
-from webrec.tools.providers.local_index import LocalIndex
 from webrec.tools.page import SearchProvider
+from webrec.tools.providers import brave, tavily
+from webrec.tools.providers.local_index import LocalIndex
 from webrec.tools.sample_web import pages_path as sample_pages_path
 
 ProviderFactory = Callable[[SearchConfig], SearchProvider]

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from webrec.errors import SearchError
-from webrec.tools.providers.http_json import request_json
 from webrec.tools.page import Page
+from webrec.tools.providers.http_json import request_json
 
 API_URL = "https://api.tavily.com"
 KEY_VARIABLE = "TAVILY_API_KEY"
