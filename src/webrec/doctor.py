@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from webrec.models.cache import cache_root, damaged_files, is_complete
+from webrec.cache_folder import cache_root, damaged_files, is_complete
 from webrec.tools.providers import brave, tavily
 
 PACKAGES = {
