@@ -1,4 +1,4 @@
-"""Settings of searching, fetching, reading and re-ranking."""
+"""Settings of searching, reading and re-ranking."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class LimitsConfig(BaseModel):
     max_search_calls: int | None = Field(
         default=None,
         ge=0,
-        description="Most calls to each provider in a period; the next one is refused before it is sent.",
+        description="Most calls to each provider in a period, repeated ones included; the next is refused before it is sent.",
     )
     search_price: Numbers = Field(
         default_factory=dict,
@@ -110,32 +110,6 @@ class LimitsConfig(BaseModel):
     search_period: Literal["day", "month", "forever"] = Field(
         default="day",
         description="What max_search_calls and max_search_spend count over: the UTC day, the UTC month, or all.",
-    )
-
-
-class FetchConfig(BaseModel):
-    """Whether the pages behind the results are downloaded."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    fetch_pages: bool = Field(
-        default=False,
-        description="Download the pages behind the results and read their main text (extra: fetch); else the snippets are read.",
-    )
-    fetch_seconds: float = Field(
-        default=10.0,
-        gt=0,
-        le=120,
-        description="Longest wait for one page, redirects and robots.txt included, in seconds.",
-    )
-    fetch_bytes: int = Field(
-        default=2_000_000,
-        ge=1_000,
-        le=50_000_000,
-        description="Most bytes of one page, after decompression; longer ones are refused.",
-    )
-    fetch_concurrency: int = Field(
-        default=8, ge=1, le=64, description="Most pages downloaded at a time, in each process."
     )
 
 
@@ -158,6 +132,28 @@ class ReadConfig(BaseModel):
     drop_flagged: bool = Field(
         default=False,
         description="Leave out pages that read like instructions to the model, and say so; else they are only flagged.",
+    )
+
+
+class LeakageConfig(BaseModel):
+    """What an evaluation must not let the model read (`webrec.tools.reading.leakage`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pages_before: str | None = Field(
+        default=None,
+        description="Use only pages dated before this day or time (ISO 8601), e.g. that of the purchase to be predicted.",
+        json_schema_extra={"examples": ["2014-03-01", "2014-03-01T12:00:00Z"]},
+    )
+    undated_pages: Literal["exclude", "admit"] = Field(
+        default="exclude",
+        description="With pages_before: whether pages without a readable date are used; they are counted.",
+    )
+    pages_not_by: str | None = Field(default=None, description="Leave out pages written by this user id.")
+    crawl_aggregates: bool = Field(
+        default=True,
+        description="Use pages that hold figures of a later crawl (also bought, sales rank, average rating); off for evaluations "
+        "on old data.",
     )
 
 

@@ -20,6 +20,12 @@ def _text(limit: int) -> BeforeValidator:
     return BeforeValidator(to_clean)
 
 
+def _authors(value: Any) -> Any:
+    """Texts, cleaned, at most 20; a single one as it is; anything else is none."""
+    listed = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
+    return tuple(cleaned for author in listed[:20] if isinstance(author, str) and (cleaned := clean(author, 100)))
+
+
 class Page(BaseModel):
     """One search result. Foreign text is cleaned and cut when the record is made, so it is never stored raw."""
 
@@ -38,6 +44,9 @@ class Page(BaseModel):
     provider: str = Field(description="Name of the provider that returned the page.")
     time: Annotated[str, _text(40)] = Field(
         default="", description="When the page was published, as the provider says; may be empty."
+    )
+    authors: Annotated[tuple[str, ...], BeforeValidator(_authors)] = Field(
+        default=(), description="Ids or names of those who wrote the page, as the provider says; may be empty."
     )
 
 

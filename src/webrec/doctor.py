@@ -22,6 +22,7 @@ PACKAGES = {
     "gguf": "model",
     "faiss-cpu": "rerank",
     "mcp": "mcp",
+    "ddgs": "duckduckgo",
     "langgraph-checkpoint-sqlite": "sqlite",
     "langchain-community": "community",
     "langgraph-cli": "studio",

@@ -91,8 +91,9 @@ def outcome(
         request: Any = {"history": TITLES, "candidates": TITLES}
         result = Recommendation.model_validate(graph.invoke(request, thread, context=context))
         hostile.status = 403
+        anew = {**context, "search_max_age_days": 0}  # not from the record
         with pytest.raises(SearchError) as failed:
-            graph.invoke(request, {"configurable": {"thread_id": "u"}}, context=context)  # type: ignore[arg-type]
+            graph.invoke(request, {"configurable": {"thread_id": "u"}}, context=anew)  # type: ignore[arg-type]
     assert result.retrieval == "found"
     files = [p for p in tmp_path.rglob("*") if p.is_file() and not p.name.endswith(".safetensors")]
     from rich.console import Console

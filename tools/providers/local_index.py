@@ -24,7 +24,7 @@ MIN_SHARED_TERMS = 2
 
 KEPT_BYTES = 5_000_000
 """Pages of more bytes than this are indexed on disk, once for all processes and runs; smaller ones in memory."""
-LAYOUT = 1
+LAYOUT = 2
 """Part of a kept index's name: one that another version of this file made is not taken."""
 
 _State = tuple[tuple[str, int, int], ...]
@@ -45,7 +45,7 @@ def pages_files(path: Path) -> list[Path]:
 
 
 def read_pages(file: Path) -> Iterator[dict[str, Any]]:
-    """Records with `title`, `text` and optionally `url` and `published` or `time`, from one file.
+    """Records with `title`, `text` and optionally `url`, `published` or `time`, and `authors`, from one file.
 
     A JSONL line holds one page; a text file is one page whose title is its first line. Raises `ConfigurationError`
     naming file and line for a line that is not such a record.
@@ -106,6 +106,7 @@ def build_index(files: list[Path], folder: Path | None) -> tantivy.Index:
     schema.add_text_field("text", stored=True, tokenizer_name="en_stem")
     schema.add_text_field("url", stored=True, tokenizer_name="raw")
     schema.add_text_field("time", stored=True, tokenizer_name="raw")
+    schema.add_text_field("authors", stored=True, tokenizer_name="raw")
     index = tantivy.Index(schema.build(), path=None if folder is None else str(folder))
     writer = index.writer(heap_size=50_000_000, num_threads=1)  # one thread: the same ranking on every run
     for file in files:
@@ -115,6 +116,7 @@ def build_index(files: list[Path], folder: Path | None) -> tantivy.Index:
             document.add_text("text", page["text"])
             document.add_text("url", str(page.get("url") or ""))
             document.add_text("time", str(page.get("published") or page.get("time") or ""))
+            document.add_text("authors", json.dumps(page.get("authors") or page.get("author") or []))
             writer.add_document(document)
     writer.commit()
     writer.wait_merging_threads()
@@ -157,7 +159,7 @@ class LocalIndex:
         pages = []
         for score, address in searcher.search(wanted, limit).hits:
             document = searcher.doc(address)
-            first = {name: (document.get_first(name) or "") for name in ("title", "text", "url", "time")}
+            first = {name: (document.get_first(name) or "") for name in ("title", "text", "url", "time", "authors")}
             pages.append(
                 Page(
                     title=first["title"],
@@ -166,6 +168,7 @@ class LocalIndex:
                     score=score,
                     provider=self.name,
                     time=first["time"],
+                    authors=json.loads(first["authors"] or "[]"),
                 )
             )
         return pages
