@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from webrec.eval.bench_heads import HEADS, LENGTHS, growth, llama_7b, measure_growth, measure_heads
+from webrec.eval.bench_index import SIZES, measure_index
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.models.influence import influence
@@ -88,21 +89,9 @@ def _summary(ratios: list[float]) -> dict[str, float]:
     return {"median": statistics.median(ratios), "least": min(ratios), "greatest": max(ratios)}
 
 
-def main() -> None:
-    """Measure, print as JSON, and write it where `--output` says."""
+def _with_a_model(chosen: argparse.Namespace) -> dict[str, Any]:
     import torch
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements of each ratio (default: %(default)s)")
-    parser.add_argument("--only", choices=["graph", "heads"], help="measure the steps of the graph, or the heads, only")
-    parser.add_argument(
-        "--max-tokens", type=int, default=max(LENGTHS), help="longest prompt for heads (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--llama-7b", action="store_true", help="heads beside LLaMA-2-7B's shape, random weights, bfloat16, on CUDA"
-    )
-    parser.add_argument("--output", type=Path, help="file to write the result to, as JSON")
-    chosen = parser.parse_args()
     backbone = None if chosen.llama_7b else get_backbone(BackboneConfig())
     model = llama_7b("cuda") if backbone is None else backbone.model
     device = torch.cuda.get_device_name() if model.device.type == "cuda" else platform.processor() or "cpu"
@@ -111,7 +100,7 @@ def main() -> None:
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": f"{model.device} ({device})",
         "threads": torch.get_num_threads(),
-        "versions": {name: version(name) for name in ("webrec", "torch", "transformers")},
+        "versions": _versions("webrec", "torch", "transformers"),
         "rounds": chosen.rounds,
     }
     if backbone is not None and chosen.only != "heads":
@@ -123,12 +112,51 @@ def main() -> None:
         }
     if chosen.only != "graph":
         lengths = [n for n in LENGTHS if n <= chosen.max_tokens]
-        rows = measure_heads(model, chosen.rounds, lengths, say=lambda line: print(line, file=sys.stderr, flush=True))
+        rows = measure_heads(model, chosen.rounds, lengths, say=_say)
         report["heads"] = rows
         if len([n for n in lengths if n >= 1024]) > 1:
             alone = measure_growth(model, 4 * chosen.rounds + 1, lengths)
             report["heads_alone"] = alone
             report["head_time_grows_as_tokens_to_the_power"] = {name: round(growth(alone, name), 2) for name in HEADS}
+    return report
+
+
+def _versions(*names: str) -> dict[str, str]:
+    return {name: version(name) for name in names}
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Measure, print as JSON, and write it where `--output` says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements of each ratio (default: %(default)s)")
+    parser.add_argument("--only", choices=["graph", "heads", "index"], help="measure one part only")
+    parser.add_argument(
+        "--max-tokens", type=int, default=max(LENGTHS), help="longest prompt for heads (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--llama-7b", action="store_true", help="heads beside LLaMA-2-7B's shape, random weights, bfloat16, on CUDA"
+    )
+    parser.add_argument(
+        "--pages", type=Path, help="folder of pages for the local index; without it that is not measured"
+    )
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", default=SIZES, help="pages of the recombined collections (default: %(default)s)"
+    )
+    parser.add_argument("--output", type=Path, help="file to write the result to, as JSON")
+    chosen = parser.parse_args()
+    if chosen.only == "index" and chosen.pages is None:
+        parser.error("--only index needs --pages, a folder or JSONL file of pages")
+    report: dict[str, Any] = {} if chosen.only == "index" else _with_a_model(chosen)
+    if chosen.pages is not None and chosen.only in {None, "index"}:
+        report |= {
+            "machine": platform.machine(),
+            "versions": _versions("webrec", "tantivy") | report.get("versions", {}),
+        }
+        report["index"] = measure_index(chosen.pages, chosen.sizes, say=_say)
     text = json.dumps(report, indent=1)
     print(text)
     if chosen.output is not None:

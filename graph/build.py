@@ -1,4 +1,4 @@
-"""The state machine: prepare → reason → extract → search (one per provider) → collect → rerank → augment → score."""
+"""The state machine: prepare → reason → extract → search, one per provider → collect → sift → rerank → augment → score."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from webrec.nodes.run import NodeFunction, Resources, as_node
 from webrec.nodes.schema import Recommendation, RecommendInput
 from webrec.nodes.score import score
 from webrec.nodes.search import search
+from webrec.nodes.sift import sift
 from webrec.nodes.state import SearchTask, State
-from webrec.tools.providers import BUILTIN as BUILTIN_PROVIDERS
-from webrec.tools.providers import ProviderFactory
+from webrec.tools.providers.registry import BUILTIN as BUILTIN_PROVIDERS
+from webrec.tools.providers.registry import ProviderFactory
 
 NODES: Mapping[str, NodeFunction] = {
     "prepare": prepare,
@@ -35,6 +36,7 @@ NODES: Mapping[str, NodeFunction] = {
     "extract": extract,
     "search": search,
     "collect": collect,
+    "sift": sift,
     "rerank": rerank,
     "augment": augment,
     "score": score,
@@ -69,8 +71,11 @@ def build_graph(
     def after_extract(state: State) -> list[Send] | str:
         return routes.after_extract(state, _context(state))
 
-    def after_collect(state: State) -> str:
+    def after_collect(state: State) -> list[Send] | str:
         return routes.after_collect(state, _context(state))
+
+    def after_sift(state: State) -> str:
+        return routes.after_sift(state, _context(state))
 
     builder = StateGraph(State, context_schema=RunContext, input_schema=RecommendInput, output_schema=Recommendation)
     for name, function in {**NODES, **replaced}.items():
@@ -81,7 +86,8 @@ def build_graph(
     builder.add_edge("reason", "extract")
     builder.add_conditional_edges("extract", after_extract, ["search", "augment"])
     builder.add_edge("search", "collect")
-    builder.add_conditional_edges("collect", after_collect, ["rerank", "augment"])
+    builder.add_conditional_edges("collect", after_collect, ["search", "sift", "augment"])
+    builder.add_conditional_edges("sift", after_sift, ["rerank", "augment"])
     builder.add_edge("rerank", "augment")
     builder.add_edge("augment", "score")
     builder.add_edge("score", END)

@@ -7,10 +7,11 @@ from typing import Literal
 
 from langgraph.types import Send
 
+from webrec.nodes.collect import next_fallback
 from webrec.nodes.context import RunContext
 from webrec.nodes.query_strategies import QueryStrategy, query_of, strategy_of
 from webrec.nodes.state import SearchTask, State
-from webrec.tools.providers import resolve_names
+from webrec.tools.providers.registry import resolve_names
 
 
 def after_prepare(
@@ -29,13 +30,23 @@ def after_extract(state: State, context: RunContext) -> list[Send] | Literal["au
     if not query:
         return "augment"
     names = resolve_names(context)
-    settings = context.model_dump(mode="json")
-    return [
-        Send("search", SearchTask(provider=name, query=query, only=len(names) == 1, settings=settings))
-        for name in names
-    ]
+    only = len(names) == 1 and not context.fallback
+    return [_search(name, query, only, context) for name in names]
 
 
-def after_collect(state: State, context: RunContext) -> Literal["rerank", "augment"]:
+def after_collect(state: State, context: RunContext) -> list[Send] | Literal["sift", "augment"]:
+    """The next fallback where every provider failed; else what was found is sifted."""
+    fallback = next_fallback(state["searches"], context)
+    if fallback is not None:
+        return [_search(fallback, query_of(state), False, context)]
+    return "sift" if state["pages"] else "augment"
+
+
+def after_sift(state: State, context: RunContext) -> Literal["rerank", "augment"]:
     """Re-ranking where it is on and there is something to rank."""
     return "rerank" if context.rerank and state["pages"] else "augment"
+
+
+def _search(name: str, query: str, only: bool, context: RunContext) -> Send:
+    settings = context.model_dump(mode="json")
+    return Send("search", SearchTask(provider=name, query=query, only=only, settings=settings))

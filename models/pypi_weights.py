@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from webrec.cache_folder import build_once, cache_root, sha256_of
 from webrec.errors import BackboneError, missing_extra
-from webrec.models.cache import build_once, cache_root, sha256_of
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import PageEvidence, PromptEvidence
 from webrec.nodes.state import State
 from webrec.nodes.validation import check_room
+from webrec.tools.reading.sentences import cut_at_sentence
 
 
 def augment(state: State, run: Run) -> Update:
@@ -22,9 +23,16 @@ def augment(state: State, run: Run) -> Update:
     user = user_of(state, run.context)
     limit = min(run.context.prompt_tokens or backbone.context_length, backbone.context_length)
     found = [PageEvidence.model_validate(p) for p in state["pages"]]
-    text, bodies = fit_pages(backbone.chat, user, [(p.title, p.snippet) for p in found], limit)
+    text, bodies = fit_pages(
+        backbone.chat,
+        user,
+        [(p.title, p.body) for p in found],
+        limit,
+        run.context.page_tokens,
+        run.context.pages_tokens,
+    )
     pages = [p.model_copy(update={"kept": len(b)}) for p, b in zip(found, bodies, strict=False)]
-    shortened = sum(p.kept < len(p.snippet) for p in pages)
+    shortened = sum(p.kept < len(p.body) for p in pages)
     prompt = PromptEvidence(
         text=text,
         tokens=len(backbone.chat.encode_turn(text)),
@@ -35,9 +43,13 @@ def augment(state: State, run: Run) -> Update:
     )
     warnings = list(state["warnings"])
     if shortened or prompt.pages_dropped:
-        warnings.append(
-            f"the prompt is limited to {limit:,} tokens: {shortened} pages were shortened, {prompt.pages_dropped} left out"
-        )
+        caps = [
+            ("the prompt", limit),
+            ("each page", run.context.page_tokens),
+            ("the pages' text", run.context.pages_tokens),
+        ]
+        stated = ", ".join(f"{what} is limited to {cap:,} tokens" for what, cap in caps if cap is not None)
+        warnings.append(f"{stated}: {shortened} pages were shortened, {prompt.pages_dropped} left out")
     retrieval = state["retrieval"]
     if retrieval_off(run.context):
         retrieval = "off"
@@ -51,30 +63,47 @@ def augment(state: State, run: Run) -> Update:
     }
 
 
-def fit_pages(chat: ChatEncoder, user: User, pages: Sequence[tuple[str, str]], limit: int) -> tuple[str, list[str]]:
+def fit_pages(
+    chat: ChatEncoder,
+    user: User,
+    pages: Sequence[tuple[str, str]],
+    limit: int,
+    page_tokens: int | None = None,
+    pages_tokens: int | None = None,
+) -> tuple[str, list[str]]:
     """The prompt, and what it holds of each page's text; prompt and longest answer have at most `limit` tokens.
 
     `pages` are (title, text) pairs, best first. Every page gets the same cap on its tokens, the highest at which the
-    prompt fits (binary search over the real token count). Only if titles alone do not fit are pages left out, the last
-    ones first; the list is then shorter. Raises `InputError` if history and candidates alone do not fit.
+    prompt fits (binary search over the real token count), at most `page_tokens`, and `pages_tokens` for all texts
+    together; a text that is cut ends with a sentence where it can. Only if titles alone do not fit are pages left out,
+    the last ones first; the list is then shorter. Raises `InputError` if history and candidates alone do not fit.
     """
     room = limit - max(len(chat.encode_answer(c)) for c in user.candidates)
     check_room(len(chat.encode_turn(scoring_prompt(user, []))), room)
 
     titles = [title for title, _ in pages]
-    cutters = [chat.cutter(text) for _, text in pages]
+    texts = [text for _, text in pages]
+    cutters = [chat.cutter(text) for text in texts]
+
+    def body(page: int, cap: int) -> str:
+        kept = cutters[page](cap)
+        return kept if kept == texts[page] else cut_at_sentence(texts[page], len(kept))
 
     def build(count: int, cap: int) -> tuple[str, list[str]]:
-        bodies = [cut(cap) for cut in cutters[:count]]
+        bodies = [body(page, cap) for page in range(count)]
         return scoring_prompt(user, list(zip(titles[:count], bodies, strict=True))), bodies
 
     def fits(count: int, cap: int) -> bool:
-        return len(chat.encode_turn(build(count, cap)[0])) <= room
+        prompt, bodies = build(count, cap)
+        if pages_tokens is not None and sum(len(chat.encode(b)) for b in bodies) > pages_tokens:
+            return False
+        return len(chat.encode_turn(prompt)) <= room
 
     count = len(pages)
     while count and not fits(count, 0):
         count -= 1
-    low, high = 0, max((len(chat.encode(text)) for _, text in pages[:count]), default=0)
+    low, high = 0, max((len(chat.encode(text)) for text in texts[:count]), default=0)
+    high = high if page_tokens is None else min(high, page_tokens)
     if fits(count, high):
         low = high
     while high - low > 1:

@@ -5,34 +5,48 @@ from __future__ import annotations
 from typing import Any
 
 from webrec.errors import SearchError
+from webrec.nodes.context import RunContext
 from webrec.nodes.query_strategies import query_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import PageEvidence
 from webrec.nodes.state import State
-from webrec.tools.providers import resolve_names
+from webrec.tools.providers.registry import fallback_names, resolve_names
 
 
 def collect(state: State, run: Run) -> Update:
     """Write `pages`: providers take turns by rank, an address or text found twice is kept once.
 
-    Without re-ranking only the first N stay. Raises `SearchError` if every provider failed.
+    Raises `SearchError` if every provider failed, those of `fallback` included.
     """
-    names = resolve_names(run.context)
+    names = [*resolve_names(run.context), *fallback_names(run.context, run.resources.providers)]
     results = sorted(state["results"], key=lambda r: names.index(r["outcome"]["provider"]))
     searches = [r["outcome"] for r in results]
     errors = [s["error"] for s in searches if s["error"]]
-    if errors and len(errors) == len(searches):
+    if every_search_failed(searches) and next_fallback(searches, run.context) is None:
         raise SearchError(f"every search failed: {'; '.join(errors)}")
     pages = interleave([r["pages"] for r in results])
-    if not run.context.rerank:
-        pages = pages[: run.context.pages]
     return {
         "query": query_of(state),
         "searches": searches,
         "pages": pages,
         "retrieval": "found" if pages else "no_pages",
-        "warnings": [f"{e}; the other providers' pages were used" for e in errors],
+        "warnings": []
+        if every_search_failed(searches)
+        else [f"{e}; the other providers' pages were used" for e in errors],
     }
+
+
+def every_search_failed(searches: list[dict[str, Any]]) -> bool:
+    """Whether there were searches and none was answered."""
+    return bool(searches) and all(s["error"] for s in searches)
+
+
+def next_fallback(searches: list[dict[str, Any]], context: RunContext) -> str | None:
+    """The provider to ask now that all asked so far have failed, if the settings name one."""
+    if not every_search_failed(searches):
+        return None
+    asked = {s["provider"] for s in searches}
+    return next((name for name in context.fallback if name not in asked), None)
 
 
 def interleave(lists: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -10,10 +10,20 @@ from pydantic import Field, ValidationError
 from webrec.errors import ConfigurationError
 from webrec.models.config import BackboneConfig, KeywordConfig, ReasonConfig, ScoreConfig
 from webrec.nodes.validation import first_error
-from webrec.tools.config import RerankConfig, SearchConfig
+from webrec.tools.config import LeakageConfig, LimitsConfig, ReadConfig, RerankConfig, SearchConfig
 
 
-class RunContext(BackboneConfig, ReasonConfig, KeywordConfig, SearchConfig, RerankConfig, ScoreConfig):
+class RunContext(
+    BackboneConfig,
+    ReasonConfig,
+    KeywordConfig,
+    SearchConfig,
+    LimitsConfig,
+    ReadConfig,
+    LeakageConfig,
+    RerankConfig,
+    ScoreConfig,
+):
     """Settings of one run. Each concern's own object is a base class."""
 
     retrieval: bool = Field(default=True, description="Read the web before recommending; off scores the bare prompt.")

@@ -10,8 +10,9 @@ from webrec.nodes.query_strategies import strategy_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.state import State
 from webrec.nodes.validation import check_input
-from webrec.tools.faiss_rerank import require_rerank_extra
-from webrec.tools.providers import open_provider, resolve_names
+from webrec.tools.providers.registry import fallback_names, open_provider, resolve_names
+from webrec.tools.ranking.faiss_rerank import require_rerank_extra
+from webrec.tools.reading.leakage import LeakageRules
 
 _VERSIONED = ("webrec", "langgraph", "torch", "transformers", "tantivy")
 
@@ -22,9 +23,10 @@ def prepare(state: State, run: Run) -> Update:
     require_model_extra()
     if run.context.rerank:
         require_rerank_extra()
+    LeakageRules.of(run.context)  # refuses what is no date
     strategy = strategy_of(run.context, run.resources.strategies)
     if strategy is not None:
-        for name in resolve_names(run.context):
+        for name in [*resolve_names(run.context), *fallback_names(run.context, run.resources.providers)]:
             open_provider(name, run.context, run.resources.providers)
     run.emit("loading", backbone=run.context.backbone)
     backbone = run.backbone()
@@ -39,6 +41,7 @@ def prepare(state: State, run: Run) -> Update:
         "query": "",
         "searches": [],
         "pages": [],
+        "left_out": [],
         "retrieval": "off",
         "settings": run.context.model_dump(mode="json"),
         "versions": {name: version(name) for name in (*_VERSIONED, *(["peft"] if run.context.adapter else []))},

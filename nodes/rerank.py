@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from webrec.models.sentence_encoder import get_sentence_encoder
+from webrec.nodes.prompt import user_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import PageEvidence
 from webrec.nodes.state import State
-from webrec.tools.faiss_rerank import nearest
+from webrec.tools.ranking.faiss_rerank import rerank_pages
 
 
 def rerank(state: State, run: Run) -> Update:
-    """Write `pages` anew: the N whose title and text are nearest to the query, most similar first."""
+    """Write `pages` anew: the N most like the query or the history, most similar first, unless diversity says otherwise."""
+    context = run.context
     pages = [PageEvidence.model_validate(p) for p in state["pages"]]
-    texts = [f"{p.title}. {p.snippet}" for p in pages]
-    best = nearest(state["query"], texts, run.context.pages, get_sentence_encoder().encode)
+    best = rerank_pages(
+        [(p.title, p.body) for p in pages],
+        context.pages,
+        get_sentence_encoder(context.rerank_model).encode,
+        query=state["query"],
+        history=user_of(state, context).history,
+        by=context.rerank_by,
+        diversity=context.diversity,
+    )
     kept = [pages[i].model_copy(update={"rank": n, "similarity": s}) for n, (i, s) in enumerate(best, 1)]
     return {"pages": [p.model_dump() for p in kept]}

@@ -19,7 +19,7 @@ from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.nodes.context import RunContext, effective_context, make_context
 from webrec.nodes.query_strategies import QueryStrategy
-from webrec.tools.providers import ProviderFactory
+from webrec.tools.providers.registry import ProviderFactory
 
 T = TypeVar("T")
 Update = dict[str, Any]

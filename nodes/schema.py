@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-RetrievalState = Literal["off", "no_keywords", "no_pages", "found"]
+RetrievalState = Literal["off", "no_keywords", "no_pages", "left_out", "found"]
 
 MAX_TITLE = 1_000
 MAX_HISTORY = 200
@@ -70,6 +70,15 @@ class SearchOutcome(BaseModel):
     query: str = Field(description="The query as sent (cut where the provider limits its length).")
     found: int = Field(description="Pages returned.")
     error: str | None = Field(default=None, description="Why the provider gave nothing, if it failed.")
+    attempts: int = Field(default=0, description="Calls sent for this answer; 0 for a recorded one.")
+    waited: float = Field(
+        default=0.0,
+        description="Seconds waited for own limits, between attempts, or for another process that asked the same.",
+    )
+    cost_units: float = Field(default=0.0, description="What the calls cost, in the provider's own units.")
+    possibly_billed: int = Field(default=0, description="Calls whose answer was lost: they may have been billed.")
+    recorded: str | None = Field(default=None, description="When the answer was recorded (UTC), if it was.")
+    from_record: bool = Field(default=False, description="Whether it came from the record, and nothing was sent.")
 
 
 class PageEvidence(BaseModel):
@@ -81,10 +90,33 @@ class PageEvidence(BaseModel):
     provider: str = Field(description="Who found it.")
     score: float | None = Field(description="The provider's score, if it gives one.")
     time: str = Field(description="When it was published, as the provider says.")
+    authors: tuple[str, ...] = Field(default=(), description="Who wrote it, as its source says.")
     rank: int = Field(description="Place in the prompt, from 1.")
     found_rank: int = Field(description="Place in the provider's own ranking, from 1.")
     similarity: float | None = Field(default=None, description="Cosine similarity to the query, if re-ranked.")
+    flags: list[str] = Field(
+        default_factory=list,
+        description="Kinds of instruction-like passages found in title or text (docs/hostile-pages.md).",
+    )
     kept: int = Field(default=0, description="Characters of the snippet that reached the prompt.")
+
+    @property
+    def body(self) -> str:
+        """What is read of the page."""
+        return self.snippet
+
+
+class LeftOutPage(BaseModel):
+    """A page that was found and not read."""
+
+    title: str = Field(description="Title, cleaned.")
+    url: str = Field(description="Address, or empty.")
+    provider: str = Field(description="Who found it.")
+    found_rank: int = Field(description="Place in the provider's own ranking, from 1.")
+    reason: Literal["same_user", "not_before", "undated", "aggregate", "near_duplicate", "flagged"] = Field(
+        description="same_user, not_before, undated, aggregate: the leakage rules (pages_not_by, pages_before, undated_pages, "
+        "crawl_aggregates); near_duplicate: nearly repeats a better-placed page; flagged: reads like instructions (drop_flagged)."
+    )
 
 
 class PromptEvidence(BaseModel):
@@ -135,13 +167,17 @@ class Recommendation(BaseModel):
     ranking: list[RankedCandidate] = Field(description="All candidates, best first.")
     retrieval: RetrievalState = Field(
         description="off: not asked for; no_keywords: the reasoning held no keyword, so nothing was searched; "
-        "no_pages: the search found nothing; found: pages are in the prompt."
+        "no_pages: the search found nothing; left_out: what it found may not be read (field left_out says why); found: pages are "
+        "in the prompt."
     )
     query: str = Field(description="The web query, empty if there was none.")
     keywords: list[str] = Field(description="What the query is made of, in order.")
     reasoning: Reasoning | None = Field(description="What the backbone wrote, if it was asked to.")
     searches: list[SearchOutcome] = Field(description="Every provider asked.")
     pages: list[PageEvidence] = Field(description="The pages in the prompt, in its order.")
+    left_out: list[LeftOutPage] = Field(
+        default_factory=list, description="Pages that were found and not read, with the reason."
+    )
     prompt: PromptEvidence = Field(description="What the candidates were scored against.")
     backbone: BackboneEvidence = Field(description="The model.")
     head: str = Field(description="The attention head beside the backbone; 'none' for the plain backbone.")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from webrec.errors import SearchError
+from webrec.nodes.context import RunContext
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import SearchOutcome
 from webrec.nodes.state import SearchTask
-from webrec.tools.providers import open_provider
+from webrec.tools.providers.registry import open_provider
+from webrec.tools.searching.searcher import ask
 from webrec.tools.text_safety import clean
 
 
@@ -21,21 +23,36 @@ async def search(task: SearchTask, run: Run) -> Update:
     context = run.context
     provider = await asyncio.to_thread(open_provider, task["provider"], context, run.resources.providers)
     query = _cut(clean(task["query"]), provider.query_limit)
-    error = None
+    outcome = SearchOutcome(provider=task["provider"], query=query, found=0)
     pages = []
     try:
-        async with asyncio.timeout(context.search_seconds):
-            limit = context.rerank_pool if context.rerank else context.pages
-            pages = (await provider.search(query, limit))[:limit]
-    except TimeoutError:
-        error = f"{task['provider']} did not answer within {context.search_seconds:g} s"
+        answer = await ask(provider, query, pool_size(context), context)
+        pages = list(answer.pages)
+        outcome = SearchOutcome(
+            provider=task["provider"],
+            query=query,
+            found=len(pages),
+            attempts=answer.attempts,
+            waited=round(answer.waited, 3),
+            cost_units=answer.cost_units,
+            possibly_billed=answer.possibly_billed,
+            recorded=answer.recorded,
+            from_record=answer.from_record,
+        )
     except SearchError as failure:
-        error = str(failure)
-    if error and task["only"]:
-        raise SearchError(f"{error}; nothing was searched")
-    outcome = SearchOutcome(provider=task["provider"], query=query, found=len(pages), error=error)
-    run.emit("searched", provider=task["provider"], found=len(pages), error=error)
+        if task["only"]:
+            failure.args = (f"{failure}; nothing was searched",)
+            raise
+        outcome.error = str(failure)
+    run.emit("searched", provider=task["provider"], found=len(pages), error=outcome.error)
     return {"results": [{"outcome": outcome.model_dump(), "pages": [page.model_dump() for page in pages]}]}
+
+
+def pool_size(context: RunContext) -> int:
+    """Pages asked of each provider: more than are read where some will be chosen from them or must be left out."""
+    wanted = context.rerank_pool if context.rerank else context.pages
+    guarded = context.pages_before is not None or context.pages_not_by is not None or not context.crawl_aggregates
+    return min(wanted * 3, 200) if guarded else wanted
 
 
 def _cut(query: str, limit: int | None) -> str:

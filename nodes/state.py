@@ -24,6 +24,7 @@ class State(TypedDict, total=False):
     query: str
     searches: list[dict[str, Any]]
     pages: list[dict[str, Any]]
+    left_out: list[dict[str, Any]]
     retrieval: RetrievalState
     prompt: dict[str, Any]
     ranking: list[dict[str, Any]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,18 @@ CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+
+
+@pytest.fixture(autouse=True)
+def _own_search_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test finds what another, or the user, has recorded."""
+    from webrec.tools.searching import store
+
+    folder = tmp_path_factory.mktemp("searches")
+    monkeypatch.setattr(store, "cache_root", lambda: folder)
+    yield
+    for opened in list(store._stores.values()):
+        opened.close()
 
 
 @pytest.fixture(scope="session")

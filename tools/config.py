@@ -1,38 +1,160 @@
-"""Settings of search and re-ranking."""
+"""Settings of searching, reading and re-ranking."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _split(value: Any) -> Any:
+    """Also take one string with commas."""
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+def _pairs(value: Any) -> Any:
+    """Also take `name=number,name=number`."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    return {name.strip(): number.strip() for name, _, number in pairs}
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Numbers = Annotated[Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]], BeforeValidator(_pairs)]
 
 
 class SearchConfig(BaseModel):
-    """Where pages come from and how many are read."""
+    """Where pages come from, how many are read, and how patiently they are asked for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    providers: tuple[str, ...] = Field(
+    providers: Names = Field(
         default=("auto",),
         min_length=1,
         max_length=8,
-        description="Search providers, asked side by side: tavily, brave, local (needs pages_path), sample (a small fictional "
-        "web for trying things out). auto: local if pages_path is set, else tavily or brave by the key that is set.",
+        description="Search providers, asked side by side: tavily, brave, searxng, duckduckgo, local (needs pages_path), sample (a "
+        "small fictional web for trying things out). auto: local if pages_path is set, else tavily or brave by the key that is "
+        "set.",
         json_schema_extra={"examples": [["auto"], ["sample"], ["tavily", "brave"], ["local"]]},
+    )
+    fallback: Names = Field(
+        default=(),
+        max_length=8,
+        description="Providers asked one after the other if all others failed. None by default: rows of one evaluation never mix "
+        "providers unless this says so.",
     )
     pages_path: str | None = Field(
         default=None, description="Folder or JSONL file of pages for the local provider (.jsonl, .jsonl.gz, .txt, .md)."
     )
+    searxng_url: str | None = Field(
+        default=None, description="Address of a SearXNG instance that answers JSON, for the searxng provider."
+    )
     pages: int = Field(default=10, ge=1, le=50, description="Pages that reach the prompt: N of the paper.")
     search_seconds: float = Field(
-        default=20.0, gt=0, le=600, description="Longest wait for one provider's answer, in seconds."
+        default=20.0,
+        gt=0,
+        le=600,
+        description="Longest wait for one provider's answer, retries included, in seconds. Waiting for our own limits comes on top.",
+    )
+    search_attempts: int = Field(
+        default=3,
+        ge=1,
+        le=10,
+        description="Most calls for one answer; only what may pass is tried again (429, 5xx, timeouts, broken connections).",
+    )
+    attempt_seconds: float = Field(default=8.0, gt=0, le=600, description="Longest wait for one call, in seconds.")
+
+
+class LimitsConfig(BaseModel):
+    """What recorded providers may be asked, over all processes that share a search store."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    search_store: str | None = Field(
+        default=None,
+        description="File that holds recorded answers, limits and spending, shared by processes of one machine; by default in "
+        "WebRec's cache folder.",
+    )
+    search_replay: bool = Field(
+        default=False,
+        description="Answer from recorded searches and pages only; nothing is sent, and what was not recorded is an error.",
+    )
+    search_max_age_days: float | None = Field(
+        default=7.0, ge=0, description="Recorded answers older than this are asked for again; unset: they never expire."
+    )
+    search_rate: Numbers = Field(
+        default_factory=dict,
+        description="Most calls per second by provider, e.g. brave=1,tavily=10; a provider not named has no limit.",
+        json_schema_extra={"examples": [{"brave": 1.0}]},
+    )
+    search_concurrency: int = Field(
+        default=8, ge=1, le=100, description="Most calls to one provider at a time, in each process."
+    )
+    max_search_calls: int | None = Field(
+        default=None,
+        ge=0,
+        description="Most calls to each provider in a period, repeated ones included; the next is refused before it is sent.",
+    )
+    search_price: Numbers = Field(
+        default_factory=dict,
+        description="What one cost unit of a provider costs, in your currency, e.g. tavily=0.008; needed for max_search_spend.",
+        json_schema_extra={"examples": [{"tavily": 0.008}]},
+    )
+    max_search_spend: float | None = Field(
+        default=None,
+        ge=0,
+        description="Most money spent in a period over all priced providers; the call that would exceed it is refused before it is sent.",
+    )
+    search_period: Literal["day", "month", "forever"] = Field(
+        default="day",
+        description="What max_search_calls and max_search_spend count over: the UTC day, the UTC month, or all.",
     )
 
-    @field_validator("providers", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        """Also take one string with commas."""
-        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+class ReadConfig(BaseModel):
+    """How much of the pages is read, and what of it is left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    page_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most tokens of one page's text in the prompt, cut at a sentence end; unset: what fits.",
+    )
+    pages_tokens: int | None = Field(
+        default=None, ge=1, description="Most tokens of all pages' texts in the prompt; unset: what fits."
+    )
+    near_duplicates: bool = Field(
+        default=True, description="Leave out pages whose text nearly repeats a better-placed page's."
+    )
+    drop_flagged: bool = Field(
+        default=False,
+        description="Leave out pages that read like instructions to the model, and say so; else they are only flagged.",
+    )
+
+
+class LeakageConfig(BaseModel):
+    """What an evaluation must not let the model read (`webrec.tools.reading.leakage`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pages_before: str | None = Field(
+        default=None,
+        description="Use only pages dated before this day or time (ISO 8601), e.g. that of the purchase to be predicted.",
+        json_schema_extra={"examples": ["2014-03-01", "2014-03-01T12:00:00Z"]},
+    )
+    undated_pages: Literal["exclude", "admit"] = Field(
+        default="exclude",
+        description="With pages_before: whether pages without a readable date are used; they are counted.",
+    )
+    pages_not_by: str | None = Field(default=None, description="Leave out pages written by this user id.")
+    crawl_aggregates: bool = Field(
+        default=True,
+        description="Use pages that hold figures of a later crawl (also bought, sales rank, average rating); off for evaluations "
+        "on old data.",
+    )
 
 
 class RerankConfig(BaseModel):
@@ -42,7 +164,21 @@ class RerankConfig(BaseModel):
 
     rerank: bool = Field(
         default=False,
-        description="Re-rank found pages by FAISS over MiniLM sentence embeddings of the query (extra: rerank).",
+        description="Re-rank found pages by FAISS over sentence embeddings (extra: rerank).",
+    )
+    rerank_by: Literal["query", "history", "both"] = Field(
+        default="query", description="What pages are compared with: the query, the user's history, or the mean of both."
+    )
+    rerank_model: str = Field(
+        default="minilm",
+        description="Sentence encoder: minilm (from PyPI), or the name or folder of any sentence-transformers model (extra: "
+        "sentence-transformers).",
+    )
+    diversity: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Weight of being unlike the pages already chosen (maximal marginal relevance); 0: relevance alone.",
     )
     rerank_pool: int = Field(
         default=30,

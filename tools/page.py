@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -17,6 +18,12 @@ def _text(limit: int) -> BeforeValidator:
         return clean(value, limit) if isinstance(value, str) else ""
 
     return BeforeValidator(to_clean)
+
+
+def _authors(value: Any) -> Any:
+    """Texts, cleaned, at most 20; a single one as it is; anything else is none."""
+    listed = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
+    return tuple(cleaned for author in listed[:20] if isinstance(author, str) and (cleaned := clean(author, 100)))
 
 
 class Page(BaseModel):
@@ -38,6 +45,9 @@ class Page(BaseModel):
     time: Annotated[str, _text(40)] = Field(
         default="", description="When the page was published, as the provider says; may be empty."
     )
+    authors: Annotated[tuple[str, ...], BeforeValidator(_authors)] = Field(
+        default=(), description="Ids or names of those who wrote the page, as the provider says; may be empty."
+    )
 
 
 @runtime_checkable
@@ -55,6 +65,23 @@ class SearchProvider(Protocol):
     async def search(self, query: str, limit: int) -> list[Page]:
         """At most `limit` pages, best first; an empty list if nothing was found.
 
-        Raises `SearchError`, with one sentence that holds neither key nor query, if the provider could not answer.
+        One call, without retries; whoever calls sets the deadline. Raises `SearchError`, with one sentence that holds
+        neither key nor query, if the provider could not answer.
         """
         ...
+
+
+@runtime_checkable
+class MeteredProvider(SearchProvider, Protocol):
+    """A provider whose calls leave the machine: recorded, limited and counted (`webrec.tools.searching`).
+
+    One without these two members is asked as it is, every time, except in replay, where it is refused unless `offline`.
+    """
+
+    @property
+    def cost_units(self) -> float:
+        """What one call costs in the provider's own units (credits, queries); 0 if calls are free."""
+
+    @property
+    def options(self) -> Mapping[str, str | int | float | bool]:
+        """Whatever else decides the answer beside query and limit: part of the key of a recorded answer. No secrets."""

@@ -6,25 +6,67 @@ import re
 import unicodedata
 from urllib.parse import urlsplit
 
-# Joiners that some scripts and emoji need; every other format character (category Cf) is invisible or reorders text.
-_KEPT_FORMAT = {"\u200c", "\u200d"}
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _SPACE = re.compile(" +")
+
+_JOINERS = "\u200c\u200d"
+# Letters and marks that show nothing: combining joiner, Hangul fillers, inherent Khmer vowels. Format characters and tags
+# (category Cf) go by their category.
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0]")
+_BLANK = "\u2800"  # the empty Braille pattern looks like a space
+# Joiners shape letters from Arabic to Mongolian and join emoji; between other letters they only break words apart.
+_JOINED = "\u0600-\u10ff\u1780-\u18af\u2190-\u2bff\ufe0f\U0001f000-\U0001faff"
+_STRAY_JOINERS = re.compile(
+    f"(?<![{_JOINED}{_JOINERS}])[{_JOINERS}]++|(?<=[{_JOINERS}])[{_JOINERS}]++|[{_JOINERS}](?![{_JOINED}{_JOINERS}])"
+    f"|[{_JOINERS}](?=[{_JOINERS}]++(?![{_JOINED}]))"
+)
+# A selector picks a variant of a symbol or a key's digit, of a Chinese character, of a Mongolian letter. Elsewhere, or several
+# in a row, they carry hidden bytes.
+_SYMBOLS = "#*0-9\u00a9\u00ae\u2030-\u2bff\u3030-\u32ff\U0001f000-\U0001faff"
+_CHINESE = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_STRAY_SELECTOR = re.compile(
+    f"(?<![{_SYMBOLS}])[\ufe0e\ufe0f]|(?<![{_CHINESE}])[\ufe00-\ufe02\U000e0100-\U000e01ef]"
+    "|(?<![\u1820-\u18aa])[\u180b-\u180d]|[\ufe03-\ufe0d]"
+)
+MARKS = 4
+"""Most combining marks on one letter; Hebrew, Thai and Vietnamese need three. More of them paint over other lines."""
 
 
 def clean(text: str, limit: int | None = None) -> str:
     """One line of visible text: terminal escapes, control, bidirectional and invisible characters removed.
 
-    White space is folded to single spaces, broken surrogates become the replacement character, and the result is cut
-    to `limit` characters (with an ellipsis).
+    White space is folded to single spaces, broken surrogates become the replacement character, joiners and variation
+    selectors stay only where a script or an emoji needs them, a letter keeps at most four combining marks, and the result
+    is cut to `limit` characters (with an ellipsis). Letters that look like others (Cyrillic а, full-width Ａ) stay.
     """
     text = _ANSI.sub("", text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    spaced = (" " if c.isspace() else c for c in text)
-    visible = (c for c in spaced if c in _KEPT_FORMAT or unicodedata.category(c) not in {"Cc", "Cf", "Co", "Cn", "Cs"})
-    text = _SPACE.sub(" ", "".join(visible)).strip(" \u200c\u200d")
+    if text.isascii():
+        text = "".join(c if c.isprintable() else " " if c.isspace() else "" for c in text)
+    else:
+        text = _without_unseen(text)
+    text = _SPACE.sub(" ", text).strip(" ")
     if limit is not None and len(text) > limit:
-        text = text[: limit - 1].rstrip() + "…"
+        text = text[: limit - 1].rstrip(" " + _JOINERS) + "…"
     return text
+
+
+def _without_unseen(text: str) -> str:
+    spaced = (" " if c.isspace() or c == _BLANK else c for c in text)
+    visible = (c for c in spaced if c in _JOINERS or unicodedata.category(c) not in {"Cc", "Cf", "Co", "Cn", "Cs"})
+    text = _few_marks(_UNSEEN.sub("", "".join(visible)))
+    return _STRAY_JOINERS.sub("", _STRAY_SELECTOR.sub("", text))
+
+
+def _few_marks(text: str) -> str:
+    kept, marks = [], 0
+    for character in text:
+        if unicodedata.category(character) in {"Mn", "Me"}:
+            marks += 1
+        elif character not in _JOINERS:
+            marks = 0
+        if marks <= MARKS:
+            kept.append(character)
+    return "".join(kept)
 
 
 def normalised(title: str) -> str:

@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from webrec.cache_folder import sha256_of
 from webrec.errors import ConfigurationError
-from webrec.models.cache import sha256_of
 
 _TENSORS, _STATE = "state.safetensors", "state.json"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")

@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from webrec.models.cache import cache_root, damaged_files, is_complete
-from webrec.tools import brave, tavily
+from webrec.cache_folder import cache_root, damaged_files, is_complete
+from webrec.tools.providers import brave, tavily
 
 PACKAGES = {
     "langgraph": "",
@@ -22,6 +22,7 @@ PACKAGES = {
     "gguf": "model",
     "faiss-cpu": "rerank",
     "mcp": "mcp",
+    "ddgs": "duckduckgo",
     "langgraph-checkpoint-sqlite": "sqlite",
     "langchain-community": "community",
     "langgraph-cli": "studio",

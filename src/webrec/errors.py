@@ -24,7 +24,27 @@ class MissingExtraError(ConfigurationError, ImportError):
 
 
 class SearchError(WebRecError):
-    """Every search of a run failed (a provider that finds nothing is no error)."""
+    """A search failed (a provider that finds nothing is no error).
+
+    `retry`: asking again may help. `retry_after`: seconds that the service asks to wait, if it says so. `lost`: the call was
+    sent and its answer lost, so it may have been billed.
+    """
+
+    def __init__(
+        self, message: str, *, retry: bool = False, retry_after: float | None = None, lost: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.retry = retry
+        self.retry_after = retry_after
+        self.lost = lost
+
+
+class SpendingCapError(SearchError):
+    """The next call would exceed a cap of calls or money; nothing was sent."""
+
+
+class NotRecordedError(SearchError):
+    """Replaying, and this search or page was not recorded; nothing was sent."""
 
 
 class BackboneError(WebRecError):

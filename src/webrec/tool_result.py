@@ -31,7 +31,7 @@ class ToolResult(BaseModel):
     """The tool's answer."""
 
     ranking: list[RankedTitle] = Field(description="All candidates, best first.")
-    retrieval: RetrievalState = Field(description="off, no_keywords, no_pages or found.")
+    retrieval: RetrievalState = Field(description="off, no_keywords, no_pages, left_out or found.")
     pages_read: int = Field(description="How many web pages the ranking rests on.")
     head: str = Field(description="The attention head beside the backbone, 'none' for the plain backbone.")
     warnings: list[str] = Field(description="What did not go as asked.")

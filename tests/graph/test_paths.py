@@ -69,7 +69,7 @@ def run(tiny_bytes: Path) -> RunGraph:
 def test_keywords_found_pages_found(run: RunGraph) -> None:
     shelf = Shelf("one")
     nodes, result = run(shelf)
-    assert nodes == ["prepare", "reason", "extract", "search", "collect", "augment", "score"]
+    assert nodes == ["prepare", "reason", "extract", "search", "collect", "sift", "augment", "score"]
     assert result.retrieval == "found"
     assert [p.title for p in result.pages] == ["one 0", "one 1"]
     assert result.query == " ".join(result.keywords)
@@ -92,7 +92,7 @@ def test_retrieval_off_by_either_setting(run: RunGraph) -> None:
 def test_prompt_strategy_asks_the_backbone_nothing(run: RunGraph) -> None:
     shelf = Shelf("one")
     nodes, result = run(shelf, query_strategy="prompt")
-    assert nodes == ["prepare", "extract", "search", "collect", "augment", "score"]
+    assert nodes == ["prepare", "extract", "search", "collect", "sift", "augment", "score"]
     assert result.reasoning is None
     assert result.query.startswith("A user has bought Red boots; Warm gloves in the previous.")
 
@@ -126,13 +126,16 @@ def test_rerank_runs_where_there_are_pages(run: RunGraph, monkeypatch: pytest.Mo
     import numpy as np
 
     class Encoder:
+        def __init__(self, name: str) -> None:
+            assert name == "minilm"
+
         def encode(self, texts: list[str]) -> Any:
             rows = np.array([[len(t) % 7 + 1.0, len(t) % 3, t.count("3")] for t in texts], dtype=np.float32)
             return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
     monkeypatch.setattr("webrec.nodes.rerank.get_sentence_encoder", Encoder)
     nodes, result = run(Shelf("one", count=9), rerank=True, pages=4, rerank_pool=8)
-    assert nodes == ["prepare", "reason", "extract", "search", "collect", "rerank", "augment", "score"]
+    assert nodes == ["prepare", "reason", "extract", "search", "collect", "sift", "rerank", "augment", "score"]
     assert len(result.pages) == 4
     similarities = [p.similarity for p in result.pages]
     assert None not in similarities

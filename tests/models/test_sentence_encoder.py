@@ -44,7 +44,7 @@ def test_neighbours_in_the_batch_change_nothing(encoder: SentenceEncoder) -> Non
 
 
 def test_is_loaded_once(encoder: SentenceEncoder) -> None:
-    assert get_sentence_encoder() is encoder
+    assert get_sentence_encoder() is get_sentence_encoder("minilm") is encoder
 
 
 def test_equals_a_reading_of_the_definition(encoder: SentenceEncoder) -> None:
@@ -52,11 +52,11 @@ def test_equals_a_reading_of_the_definition(encoder: SentenceEncoder) -> None:
     import torch
 
     for text in TEXTS[:5]:
-        encoder.tokenizer.no_padding()
+        encoder.loaded.tokenizer.no_padding()
         try:
-            ids = encoder.tokenizer.encode(text).ids
+            ids = encoder.loaded.tokenizer.encode(text).ids
         finally:
-            encoder.tokenizer.enable_padding()
+            encoder.loaded.tokenizer.enable_padding()
         with torch.inference_mode():
-            mean = encoder.model(torch.tensor([ids])).last_hidden_state[0].mean(0)
+            mean = encoder.loaded.model(torch.tensor([ids])).last_hidden_state[0].mean(0)
         assert encoder.encode([text])[0] == pytest.approx((mean / mean.norm()).numpy(), abs=1e-5)

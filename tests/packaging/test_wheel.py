@@ -140,10 +140,11 @@ def test_nobody_imports_a_bare_name() -> None:
 
 LOWER_LAYERS = {
     "errors": set[str](),
-    "models": {"errors"},
-    "tools": {"errors"},
-    "nodes": {"errors", "models", "tools"},
-    "graph": {"errors", "models", "tools", "nodes"},
+    "cache_folder": set[str](),
+    "models": {"errors", "cache_folder"},
+    "tools": {"errors", "cache_folder"},
+    "nodes": {"errors", "cache_folder", "models", "tools"},
+    "graph": {"errors", "cache_folder", "models", "tools", "nodes"},
 }
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from webrec.errors import ConfigurationError
-from webrec.tools.local_index import LocalIndex
 from webrec.tools.page import Page
+from webrec.tools.providers import local_index
+from webrec.tools.providers.local_index import LocalIndex
 
 
 def search(path: Path, query: str, limit: int = 10) -> list[Page]:
@@ -80,3 +81,51 @@ def test_what_is_no_page_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"title": "a", "text": "b"}\n{"title": 1}\n', "utf-8")
     with pytest.raises(ConfigurationError, match=r"line 2 of bad\.jsonl is not a page"):
         search(tmp_path, "word")
+
+
+@pytest.fixture
+def kept(folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Indexes are kept on disk here, and nothing is held in memory between searches."""
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("WEBREC_CACHE", str(cache))
+    monkeypatch.setattr(local_index, "KEPT_BYTES", 0)
+    monkeypatch.setattr(local_index, "_indexes", {})
+    return cache / "indexes"
+
+
+def indexes(kept: Path) -> set[str]:
+    return {path.name for path in kept.iterdir() if path.is_dir()}
+
+
+def test_a_large_index_is_kept_and_found_again(folder: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = search(folder, "gentle dry cream")
+    (name,) = indexes(kept)
+    built = (kept / name / "meta.json").stat().st_mtime_ns
+    local_index._indexes.clear()
+    assert search(folder, "gentle dry cream") == first
+    assert (kept / name / "meta.json").stat().st_mtime_ns == built
+    monkeypatch.setattr(local_index, "KEPT_BYTES", 10**9)
+    local_index._indexes.clear()
+    assert search(folder, "gentle dry cream") == first, "as one in memory"
+
+
+def test_a_kept_index_is_not_used_for_changed_pages(folder: Path, kept: Path) -> None:
+    assert search(folder, "zeppelin") == []
+    (folder / "new.txt").write_text("Zeppelin\nIt floats.", "utf-8")
+    assert [p.title for p in search(folder, "zeppelin")] == ["Zeppelin"]
+    assert len(indexes(kept)) == 2
+
+
+def test_a_damaged_kept_index_is_built_again(folder: Path, kept: Path) -> None:
+    first = search(folder, "gentle dry cream")
+    (name,) = indexes(kept)
+    next((kept / name).glob("*.store")).unlink()
+    local_index._indexes.clear()
+    assert search(folder, "gentle dry cream") == first
+
+
+def test_pages_that_cannot_be_read_leave_no_index(folder: Path, kept: Path) -> None:
+    (folder / "bad.jsonl").write_text('{"title": 1}\n', "utf-8")
+    with pytest.raises(ConfigurationError, match=r"bad\.jsonl is not a page"):
+        search(folder, "word")
+    assert indexes(kept) == set()

@@ -13,8 +13,8 @@ from langchain_core.retrievers import BaseRetriever
 from numpy.typing import NDArray
 
 from webrec.errors import SearchError
-from webrec.tools.faiss_rerank import nearest
-from webrec.tools.langchain_retriever import LangChainRetriever
+from webrec.tools.providers.langchain_retriever import LangChainRetriever
+from webrec.tools.ranking.faiss_rerank import nearest
 
 
 def test_nearest_is_the_exact_order_of_cosines_ties_first_come() -> None:

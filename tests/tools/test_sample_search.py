@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from webrec.tools.local_index import LocalIndex
+from webrec.tools.providers.local_index import LocalIndex
 from webrec.tools.sample_web import pages_path
 
 EXAMPLES_FOLDER = Path(__file__).parents[2] / "src" / "webrec" / "examples"

@@ -79,7 +79,11 @@ def test_every_setting_is_an_option_with_the_same_help() -> None:
             ["--history-items", "200", "--providers", "sample"],
             "fit; give fewer",
         ),
-        (USER, ["--providers", "bing"], "providers: 'bing' is unknown; use one of auto, tavily, brave, local, sample"),
+        (
+            USER,
+            ["--providers", "bing"],
+            "providers: 'bing' is unknown; use one of auto, tavily, brave, searxng, duckduckgo, local, sample",
+        ),
         (USER, ["--providers", "tavily"], "providers: tavily needs a key; set the environment variable TAVILY_API_KEY"),
         (USER, [], "providers: no key is set"),
         (

@@ -23,8 +23,8 @@ from webrec.models.config import BackboneConfig
 from webrec.nodes.schema import Recommendation
 from webrec.report.html import ReportEntry, render_report
 from webrec.tool_result import to_tool_result
-from webrec.tools.brave import Brave
-from webrec.tools.tavily import Tavily
+from webrec.tools.providers.brave import Brave
+from webrec.tools.providers.tavily import Tavily
 
 CANARY = "canary-9b1d-key"
 HOSTILE = (
@@ -91,8 +91,9 @@ def outcome(
         request: Any = {"history": TITLES, "candidates": TITLES}
         result = Recommendation.model_validate(graph.invoke(request, thread, context=context))
         hostile.status = 403
+        anew = {**context, "search_max_age_days": 0}  # not from the record
         with pytest.raises(SearchError) as failed:
-            graph.invoke(request, {"configurable": {"thread_id": "u"}}, context=context)  # type: ignore[arg-type]
+            graph.invoke(request, {"configurable": {"thread_id": "u"}}, context=anew)  # type: ignore[arg-type]
     assert result.retrieval == "found"
     files = [p for p in tmp_path.rglob("*") if p.is_file() and not p.name.endswith(".safetensors")]
     from rich.console import Console

@@ -12,6 +12,7 @@ from webrec.cli.demo import demo
 from webrec.cli.doctor import doctor
 from webrec.cli.mcp import mcp
 from webrec.cli.recommend import recommend
+from webrec.cli.searches import searches
 from webrec.cli.train import train
 from webrec.errors import InputError, WebRecError
 from webrec.tools.text_safety import clean
@@ -40,5 +41,5 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
-for command in (recommend, demo, train, doctor, mcp):
+for command in (recommend, demo, train, searches, doctor, mcp):
     main.add_command(command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
@@ -17,7 +17,7 @@ def context_options(command: F) -> F:
     for name, field in reversed(RunContext.model_fields.items()):
         flag = f"--{name.replace('_', '-')}"
         default = field.get_default(call_default_factory=True)
-        shown = ",".join(default) if isinstance(default, tuple) else default
+        shown = (",".join(default) or None) if isinstance(default, tuple | dict) else default
         text = f"{field.description}  [default: {'unset' if shown is None else shown}]"
         if isinstance(default, bool):
             option = click.option(f"{flag}/--no-{name.replace('_', '-')}", name, default=None, help=text)
@@ -32,6 +32,8 @@ def _metavar(annotation: Any) -> str:
         return "|".join(get_args(annotation))
     if get_origin(annotation) is tuple:
         return "NAME,…"
+    if get_origin(annotation) is Mapping:
+        return "NAME=N,…"
     return "N" if annotation in {int, float, int | None} else "TEXT"
 
 

@@ -15,6 +15,7 @@ _DOING = {
     "extract": "picking keywords from the backbone's tokens",
     "search": "searching",
     "collect": "collecting pages",
+    "sift": "leaving out what may not be read",
     "rerank": "re-ranking pages",
     "augment": "building the prompt",
     "score": "scoring the candidates",

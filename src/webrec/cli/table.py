@@ -14,6 +14,7 @@ _STATES = {
     "off": "retrieval is off: the web was not read",
     "no_keywords": "no keyword was found in the reasoning: nothing was searched",
     "no_pages": "the search found no page: scored without evidence",
+    "left_out": "what the search found may not be read: scored without evidence",
 }
 
 

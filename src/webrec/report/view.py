@@ -20,7 +20,17 @@ STATES: dict[str, tuple[str, str]] = {
     "off": ("Off", "Retrieval was off: nothing was searched, and the ranking rests on the history alone."),
     "no_keywords": ("No keyword", "The reasoning held no keyword, so nothing was searched."),
     "no_pages": ("No page", "The search found no page, so the ranking rests on the history alone."),
+    "left_out": ("Left out", "What the search found may not be read, so the ranking rests on the history alone."),
     "found": ("Found", "What the model read before it ranked, in the order of the prompt."),
+}
+
+LEFT_OUT = {
+    "same_user": "written by the user",
+    "not_before": "not dated before the time that counts",
+    "undated": "without a date",
+    "aggregate": "holds figures of a later crawl",
+    "near_duplicate": "nearly repeats another page",
+    "flagged": "reads like instructions",
 }
 
 STOPS = {
@@ -74,6 +84,7 @@ class EntryView:
     keywords: list[str]
     marked: bool
     pages: list[PageView]
+    left_out: list[tuple[Shown, str, str]]
     candidates: list[CandidateView]
     target: Shown | None
     target_row: CandidateView | None
@@ -116,6 +127,7 @@ def entry_view(
         keywords=recommendation.keywords if len(recommendation.keywords) <= MOST_MARKED else [],
         marked=len(recommendation.keywords) <= MOST_MARKED,
         pages=[_page(p, recommendation.keywords) for p in recommendation.pages],
+        left_out=[(shown(p.title), p.provider, LEFT_OUT[p.reason]) for p in recommendation.left_out],
         candidates=candidates,
         target=shown(target) if target is not None else None,
         target_row=next((c for c in candidates if c.target), None),
@@ -142,16 +154,16 @@ def _language(recommendation: Recommendation) -> str:
 
 def _page(page: PageEvidence, keywords: list[str]) -> PageView:
     title = shown(page.title).text
-    spans = keyword_spans(page.snippet, keywords)
-    kept = max(0, min(page.kept, len(page.snippet)))
+    spans = keyword_spans(page.body, keywords)
+    kept = max(0, min(page.kept, len(page.body)))
     return PageView(
         evidence=page,
         title=pieces(title, keyword_spans(title, keywords)),
         url=shown(page.url),
         link=safe_url(page.url),
-        read=pieces(page.snippet, spans, 0, kept),
-        unread=pieces(page.snippet, spans, kept),
-        read_share=100 * kept / len(page.snippet) if page.snippet else 100.0,
+        read=pieces(page.body, spans, 0, kept),
+        unread=pieces(page.body, spans, kept),
+        read_share=100 * kept / len(page.body) if page.body else 100.0,
         score=number(page.score),
         similarity=number(page.similarity),
     )
@@ -197,6 +209,8 @@ def _setting(value: object) -> str:
         return f"{value:g}"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={number:g}" for name, number in value.items()) or "none"
     return str(value)
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from webrec.models.cache import MANIFEST, build_once, cache_root, damaged_files, is_complete, sha256_of
+from webrec.cache_folder import MANIFEST, build_once, cache_root, damaged_files, is_complete, sha256_of
 
 # Fills a folder in two steps; between them it says so and waits for the file "go".
 BUILDER = """
     import sys, time
     from pathlib import Path
-    from webrec.models.cache import build_once
+    from webrec.cache_folder import build_once
 
     root = Path(sys.argv[1])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import tantivy
 
+from webrec.cache_folder import build_once, cache_root
 from webrec.errors import ConfigurationError
 from webrec.tools.page import Page
 
@@ -20,7 +22,13 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".txt", ".md")
 MIN_SHARED_TERMS = 2
 """A page must share this many distinct words with a query that has as many: one common word is no match."""
 
-_indexes: dict[Path, tuple[tuple[tuple[str, int, int], ...], tantivy.Index]] = {}
+KEPT_BYTES = 5_000_000
+"""Pages of more bytes than this are indexed on disk, once for all processes and runs; smaller ones in memory."""
+LAYOUT = 2
+"""Part of a kept index's name: one that another version of this file made is not taken."""
+
+_State = tuple[tuple[str, int, int], ...]
+_indexes: dict[Path, tuple[_State, tantivy.Index]] = {}
 _lock = threading.Lock()
 
 
@@ -37,7 +45,7 @@ def pages_files(path: Path) -> list[Path]:
 
 
 def read_pages(file: Path) -> Iterator[dict[str, Any]]:
-    """Records with `title`, `text` and optionally `url` and `published` or `time`, from one file.
+    """Records with `title`, `text` and optionally `url`, `published` or `time`, and `authors`, from one file.
 
     A JSONL line holds one page; a text file is one page whose title is its first line. Raises `ConfigurationError`
     naming file and line for a line that is not such a record.
@@ -64,25 +72,42 @@ def read_pages(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def open_index(path: Path) -> tantivy.Index:
-    """The index over `path`, built in memory on first use and again when a file changes; shared by the process."""
+    """The index over `path`, built on first use and again when a file changes; shared by the process.
+
+    A large one is kept in WebRec's cache folder, where other processes find it (`KEPT_BYTES`).
+    """
     path = path.resolve()
     files = pages_files(path)
     state = tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
     with _lock:
         held = _indexes.get(path)
         if held is None or held[0] != state:
-            held = (state, _build(files))
+            held = (state, _open(files, state))
             _indexes[path] = held
         return held[1]
 
 
-def _build(files: list[Path]) -> tantivy.Index:
+def _open(files: list[Path], state: _State) -> tantivy.Index:
+    if sum(size for _, size, _ in state) <= KEPT_BYTES:
+        return build_index(files, None)
+    name = hashlib.sha256(json.dumps([LAYOUT, tantivy.__version__, state]).encode()).hexdigest()[:16]
+    folder = build_once(cache_root() / "indexes" / name, lambda work: _fill(files, work))
+    return tantivy.Index.open(str(folder))
+
+
+def _fill(files: list[Path], folder: Path) -> None:
+    build_index(files, folder)
+
+
+def build_index(files: list[Path], folder: Path | None) -> tantivy.Index:
+    """The index over these files, in an empty `folder`, or in memory if None."""
     schema = tantivy.SchemaBuilder()
     schema.add_text_field("title", stored=True, tokenizer_name="en_stem")
     schema.add_text_field("text", stored=True, tokenizer_name="en_stem")
     schema.add_text_field("url", stored=True, tokenizer_name="raw")
     schema.add_text_field("time", stored=True, tokenizer_name="raw")
-    index = tantivy.Index(schema.build())
+    schema.add_text_field("authors", stored=True, tokenizer_name="raw")
+    index = tantivy.Index(schema.build(), path=None if folder is None else str(folder))
     writer = index.writer(heap_size=50_000_000, num_threads=1)  # one thread: the same ranking on every run
     for file in files:
         for page in read_pages(file):
@@ -91,6 +116,7 @@ def _build(files: list[Path]) -> tantivy.Index:
             document.add_text("text", page["text"])
             document.add_text("url", str(page.get("url") or ""))
             document.add_text("time", str(page.get("published") or page.get("time") or ""))
+            document.add_text("authors", json.dumps(page.get("authors") or page.get("author") or []))
             writer.add_document(document)
     writer.commit()
     writer.wait_merging_threads()
@@ -105,6 +131,8 @@ class LocalIndex:
     path: Path
     name: str = "local"
     query_limit: int | None = None
+    offline: bool = True
+    """Nothing leaves the machine, so it also answers in a replay."""
 
     def __post_init__(self) -> None:
         """Fail early: `ConfigurationError` if the path holds no page."""
@@ -115,7 +143,10 @@ class LocalIndex:
         return await asyncio.to_thread(self._search, query, limit)
 
     def _search(self, query: str, limit: int) -> list[Page]:
-        index = open_index(self.path)
+        return self.search_in(open_index(self.path), query, limit)
+
+    def search_in(self, index: tantivy.Index, query: str, limit: int) -> list[Page]:
+        """`search` in an index that `build_index` made."""
         terms = _terms(query)
         if not terms:
             return []
@@ -128,7 +159,7 @@ class LocalIndex:
         pages = []
         for score, address in searcher.search(wanted, limit).hits:
             document = searcher.doc(address)
-            first = {name: (document.get_first(name) or "") for name in ("title", "text", "url", "time")}
+            first = {name: (document.get_first(name) or "") for name in ("title", "text", "url", "time", "authors")}
             pages.append(
                 Page(
                     title=first["title"],
@@ -137,6 +168,7 @@ class LocalIndex:
                     score=score,
                     provider=self.name,
                     time=first["time"],
+                    authors=json.loads(first["authors"] or "[]"),
                 )
             )
         return pages

@@ -9,10 +9,10 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from webrec.errors import ConfigurationError
-from webrec.tools import brave, tavily
 from webrec.tools.config import SearchConfig
-from webrec.tools.local_index import LocalIndex
 from webrec.tools.page import SearchProvider
+from webrec.tools.providers import brave, duckduckgo, searxng, tavily
+from webrec.tools.providers.local_index import LocalIndex
 from webrec.tools.sample_web import pages_path as sample_pages_path
 
 ProviderFactory = Callable[[SearchConfig], SearchProvider]
@@ -22,6 +22,8 @@ def _key(variable: str, provider: str) -> SecretStr:
     value = os.environ.get(variable, "").strip()
     if not value:
         raise ConfigurationError(f"providers: {provider} needs a key; set the environment variable {variable}")
+    if not all("!" <= character <= "~" for character in value):
+        raise ConfigurationError(f"{variable}: holds characters that no key has; copy the key of {provider} again")
     return SecretStr(value)
 
 
@@ -31,9 +33,16 @@ def _local(config: SearchConfig) -> SearchProvider:
     return LocalIndex(Path(config.pages_path).expanduser())
 
 
+def _duckduckgo(_: SearchConfig) -> SearchProvider:
+    duckduckgo.require_duckduckgo_extra()
+    return duckduckgo.DuckDuckGo()
+
+
 BUILTIN: Mapping[str, ProviderFactory] = {
     "tavily": lambda _: tavily.Tavily(_key(tavily.KEY_VARIABLE, "tavily")),
     "brave": lambda _: brave.Brave(_key(brave.KEY_VARIABLE, "brave")),
+    "searxng": lambda config: searxng.SearXNG(searxng.checked_instance(config.searxng_url)),
+    "duckduckgo": _duckduckgo,
     "local": _local,
     "sample": lambda _: LocalIndex(sample_pages_path(), name="sample"),
 }
@@ -46,6 +55,21 @@ def resolve_names(config: SearchConfig) -> list[str]:
     for name in config.providers:
         names.append(_automatic(config) if name == "auto" else name)
     return list(dict.fromkeys(names))
+
+
+def fallback_names(config: SearchConfig, factories: Mapping[str, ProviderFactory] = BUILTIN) -> list[str]:
+    """The providers asked one after the other when all others failed, duplicates dropped.
+
+    Raises `ConfigurationError` for an unknown name, and for one that `providers` has already: it would be asked twice.
+    """
+    names = list(dict.fromkeys(config.fallback))
+    asked = resolve_names(config) if names else []
+    for name in names:
+        if name not in factories:
+            raise ConfigurationError(f"fallback: {name!r} is unknown; use one of {', '.join(factories)}")
+        if name in asked:
+            raise ConfigurationError(f"fallback: {name} is asked already (providers); name it in one of the two")
+    return names
 
 
 def _automatic(config: SearchConfig) -> str:
@@ -63,7 +87,7 @@ def _automatic(config: SearchConfig) -> str:
 def open_provider(
     name: str, config: SearchConfig, factories: Mapping[str, ProviderFactory] = BUILTIN
 ) -> SearchProvider:
-    """The provider `name`. Raises `ConfigurationError` if it is unknown or lacks its key or folder."""
+    """The provider `name`. Raises `ConfigurationError` if it is unknown or lacks its key, address, extra or folder."""
     if name not in factories:
         raise ConfigurationError(f"providers: {name!r} is unknown; use one of {', '.join(['auto', *factories])}")
     return factories[name](config)

@@ -1,4 +1,7 @@
-"""Where downloaded and converted weights are kept, and how a folder gets there whole or not at all."""
+"""Where WebRec keeps what it can fetch or build again, and how a folder gets there whole or not at all.
+
+A leaf module that any layer may import.
+"""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from pydantic import SecretStr
 from webrec import recommend
 from webrec.errors import ConfigurationError, SearchError
 from webrec.graph.build import build_graph
-from webrec.tools.brave import Brave
 from webrec.tools.config import SearchConfig
-from webrec.tools.providers import open_provider, resolve_names
-from webrec.tools.tavily import Tavily
+from webrec.tools.providers.brave import Brave
+from webrec.tools.providers.registry import open_provider, resolve_names
+from webrec.tools.providers.tavily import Tavily
 
 CANARY = "canary-key-5f1e"
 TAVILY_ANSWER = {
@@ -53,8 +53,10 @@ class Service(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, store: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.store = store
+        """Where its answers are recorded: in a file of its own, or the next test would not ask."""
         self.requests: list[dict[str, Any]] = []
         self.respond: Callable[[], tuple[int, bytes]] = lambda: (200, b"{}")
 
@@ -94,9 +96,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
-    server = Service()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+def service(tmp_path: Path) -> Iterator[Service]:
+    server = Service(tmp_path / "searches.sqlite3")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield server
     server.shutdown()
@@ -120,6 +122,8 @@ def _recommend(service: Service, tiny: Path, *providers: str) -> Any:
         providers=providers,
         query_strategy="prompt",
         pages=5,
+        search_store=str(service.store),
+        search_attempts=2,
     )
 
 

@@ -1,0 +1,1 @@
+"""Search providers behind one protocol (`webrec.tools.page.SearchProvider`), and their names."""

@@ -1,0 +1,1 @@
+"""Ordering found pages by meaning and diversity."""

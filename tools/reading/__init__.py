@@ -1,0 +1,1 @@
+"""What of the pages may be read: near-duplicates, sentence ends, instruction-like passages, leakage rules."""

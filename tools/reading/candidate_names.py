@@ -1,0 +1,47 @@
+"""Where a text names the candidates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+SHORT = 5
+"""A shorter title ("Up", "Her") counts only as it is written, capitals included."""
+
+_YEAR = re.compile(r"\s*\([^()]{1,40}\)$")
+_ARTICLE = re.compile(r"^(.+), (the|an?|der|die|das|le|la|les|el|il)$", re.IGNORECASE)
+
+
+class Mention(NamedTuple):
+    """A candidate's title in a text: characters `start` to `end`; `index` is the candidate's."""
+
+    start: int
+    end: int
+    index: int
+
+
+def mentions(folded: str, text: str, candidates: Sequence[str]) -> list[Mention]:
+    """Every place of a candidate's title, with or without what it has in brackets at its end, in order.
+
+    `folded` is `text` with small letters, of the same length. "Godfather, The (1972)" is also looked for as "the godfather".
+    """
+    found = []
+    for index, title in enumerate(candidates):
+        for name in names_of(title):
+            short = len(name) < SHORT
+            within, wanted = (text, name) if short else (folded, name.lower())
+            start = within.find(wanted)
+            while start >= 0:
+                end = start + len(wanted)
+                if not (within[start - 1 : start].isalnum() or within[end : end + 1].isalnum()):
+                    found.append(Mention(start, end, index))
+                start = within.find(wanted, end)
+    return sorted(found)
+
+
+def names_of(title: str) -> list[str]:
+    """The forms of a title: as it is; without the brackets at its end; with a trailing article in front. Two letters at least."""
+    bare = _YEAR.sub("", title.strip())
+    forms = [bare, _ARTICLE.sub(r"\2 \1", bare)]
+    return [form for form in dict.fromkeys(forms) if len(form) > 1]

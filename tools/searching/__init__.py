@@ -1,0 +1,1 @@
+"""Asking a provider well: retries, limits and spending across processes, recorded answers."""
