@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+LeftOutReason = Literal["same_user", "not_before", "undated", "aggregate", "near_duplicate", "flagged"]
 RetrievalState = Literal["off", "no_keywords", "no_pages", "left_out", "found"]
 
 MAX_TITLE = 1_000
@@ -113,7 +114,7 @@ class LeftOutPage(BaseModel):
     url: str = Field(description="Address, or empty.")
     provider: str = Field(description="Who found it.")
     found_rank: int = Field(description="Place in the provider's own ranking, from 1.")
-    reason: Literal["same_user", "not_before", "undated", "aggregate", "near_duplicate", "flagged"] = Field(
+    reason: LeftOutReason = Field(
         description="same_user, not_before, undated, aggregate: the leakage rules (pages_not_by, pages_before, undated_pages, "
         "crawl_aggregates); near_duplicate: nearly repeats a better-placed page; flagged: reads like instructions (drop_flagged)."
     )

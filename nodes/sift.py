@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from webrec.nodes.run import Run, Update
-from webrec.nodes.schema import LeftOutPage, PageEvidence
+from webrec.nodes.schema import LeftOutPage, LeftOutReason, PageEvidence
 from webrec.nodes.state import State
 from webrec.tools.reading.duplicates import near_duplicates
 from webrec.tools.reading.instructions import flags
@@ -19,7 +19,7 @@ def sift(state: State, run: Run) -> Update:
     rules = LeakageRules.of(context)
     pages, left_out = [], []
 
-    def leave(page: PageEvidence, reason: str) -> None:
+    def leave(page: PageEvidence, reason: LeftOutReason) -> None:
         left_out.append(LeftOutPage(**page.model_dump(include=set(LeftOutPage.model_fields)), reason=reason))
 
     for page in map(PageEvidence.model_validate, state["pages"]):

@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def open_index(path: Path) -> tantivy.Index:
 def _open(files: list[Path], state: _State) -> tantivy.Index:
     if sum(size for _, size, _ in state) <= KEPT_BYTES:
         return build_index(files, None)
-    name = hashlib.sha256(json.dumps([LAYOUT, tantivy.__version__, state]).encode()).hexdigest()[:16]
+    name = hashlib.sha256(json.dumps([LAYOUT, version("tantivy"), state]).encode()).hexdigest()[:16]
     folder = build_once(cache_root() / "indexes" / name, lambda work: _fill(files, work))
     return tantivy.Index.open(str(folder))
 

@@ -14,11 +14,11 @@ _ARTICLE = re.compile(r"^(.+), (the|an?|der|die|das|le|la|les|el|il)$", re.IGNOR
 
 
 class Mention(NamedTuple):
-    """A candidate's title in a text: characters `start` to `end`; `index` is the candidate's."""
+    """A candidate's title in a text: characters `start` to `end`; `candidate` is its place among them."""
 
     start: int
     end: int
-    index: int
+    candidate: int
 
 
 def mentions(folded: str, text: str, candidates: Sequence[str]) -> list[Mention]:

@@ -21,7 +21,7 @@ def stuffed(folded: str, named: Sequence[Mention]) -> Iterator[tuple[int, int]]:
     """From the first to the last place of each title or word that is repeated beyond prose."""
     by_title: dict[int, list[Mention]] = {}
     for mention in named:
-        by_title.setdefault(mention.index, []).append(mention)
+        by_title.setdefault(mention.candidate, []).append(mention)
     for places in by_title.values():
         letters = sum(place.end - place.start for place in places)
         if len(places) >= TITLE_TIMES and letters >= TITLE_SHARE * len(folded):

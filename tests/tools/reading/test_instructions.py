@@ -172,7 +172,7 @@ def test_forms_of_a_title() -> None:
 
 def test_mentions_are_whole_words_and_short_ones_as_written() -> None:
     text = "Her red boots; her redboots, RED BOOTS, Hers; the godfather"
-    found = [(text[m.start : m.end], m.index) for m in mentions(fold(text), text, CANDIDATES)]
+    found = [(text[m.start : m.end], m.candidate) for m in mentions(fold(text), text, CANDIDATES)]
     assert found == [("Her", 2), ("red boots", 3), ("RED BOOTS", 3), ("the godfather", 1)]
 
 

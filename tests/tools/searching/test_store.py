@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from webrec.cache_folder import cache_root
 from webrec.errors import ConfigurationError, SearchError
 from webrec.tools.searching import ledger, owners
 from webrec.tools.searching.database import WRITES_PER_CHECKPOINT, Database
@@ -167,6 +168,7 @@ def test_many_threads_open_one_new_file(tmp_path: Path) -> None:
 
 
 def test_one_store_per_file_and_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webrec.tools.searching.store.cache_root", cache_root)  # as it is outside tests
     monkeypatch.setenv("WEBREC_CACHE", str(tmp_path))
     store = open_store()
     assert store.path == tmp_path / "searches.sqlite3"
