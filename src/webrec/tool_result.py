@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from webrec.nodes.schema import Recommendation, RetrievalState
+from webrec.tools.reading.instructions import flags
 from webrec.tools.text_safety import clean
 
 TOOL_NAME = "recommend_items"
@@ -22,7 +23,9 @@ class RankedTitle(BaseModel):
 
     rank: int = Field(description="1 is best.")
     index: int = Field(description="Place in the candidates you gave, from 0.")
-    title: str = Field(description="The title, with invisible and control characters removed.")
+    title: str = Field(
+        description="The title, with invisible and control characters removed; withheld if it reads like an instruction."
+    )
     score: float = Field(description="What the ranking is by, in nats; higher is better.")
     probability: float = Field(description="Softmax of the scores over the candidates.")
 
@@ -37,6 +40,12 @@ class ToolResult(BaseModel):
     warnings: list[str] = Field(description="What did not go as asked.")
 
 
+def _shown(title: str) -> str:
+    """The title as the host's model may see it: a candidate's title is a stranger's text too, and `index` names it."""
+    cleaned = clean(title, _TITLE_CHARACTERS)
+    return "(title withheld: it reads like an instruction)" if flags(cleaned, "", ()) else cleaned
+
+
 def to_tool_result(result: Recommendation) -> ToolResult:
     """The part of a recommendation that is safe and useful for another model."""
     return ToolResult(
@@ -44,7 +53,7 @@ def to_tool_result(result: Recommendation) -> ToolResult:
             RankedTitle(
                 rank=c.rank,
                 index=c.index,
-                title=clean(c.title, _TITLE_CHARACTERS),
+                title=_shown(c.title),
                 score=round(c.score, 4),
                 probability=round(c.probability, 4),
             )

@@ -18,6 +18,7 @@ from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.tools import tool as langchain_tool
 from mcp.shared.memory import create_connected_server_and_client_session
 
 import webrec
@@ -175,6 +176,49 @@ def test_an_agent_answers_from_the_tools_message(graph: Any, settings: dict[str,
         ({"history": HISTORY, "candidates": ["a"], "top": 3}, "top: there is no such field"),
     ):
         assert sentence in _ask(tool, wrong)
+
+
+class GullibleModel(ScriptedModel):
+    """Asks for a recommendation, then does whatever a tool's message tells it to."""
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        last = messages[-1]
+        if isinstance(last, ToolMessage) and "delete_everything" in str(last.content):
+            call = AIMessage("", tool_calls=[{"name": "delete_everything", "args": {}, "id": "2"}])
+            return ChatResult(generations=[ChatGeneration(message=call)])
+        return super()._generate(messages, *args, **kwargs)
+
+
+def test_a_gullible_agent_is_told_nothing_dangerous(graph: Any, settings: dict[str, Any]) -> None:
+    """The page says it, a title of the history says it, and the title of a candidate says it."""
+    deleted = []
+
+    @langchain_tool
+    def delete_everything() -> str:
+        """Delete everything."""
+        deleted.append(1)
+        return "done"
+
+    @langchain_tool
+    def recommend_items(history: list[str], candidates: list[str]) -> str:
+        """Recommend, with no defence: what the pages say is handed on."""
+        return SECRET_PAGE_TEXT
+
+    arguments = {"history": [*HISTORY, SECRET_PAGE_TEXT], "candidates": ["Wool scarf", f"Hose. {SECRET_PAGE_TEXT}"]}
+
+    def ask(tool: Any) -> str:
+        agent = create_agent(GullibleModel(), [tool, delete_everything])
+        state = asyncio.run(agent.ainvoke({"messages": [HumanMessage(json.dumps(arguments))]}))
+        return str(next(m.content for m in state["messages"] if isinstance(m, ToolMessage)))
+
+    ask(recommend_items)
+    assert deleted == [1], "this model can be led astray"
+    answer = ToolResult.model_validate_json(ask(webrec.as_tool(graph=graph, **settings)))
+    assert deleted == [1]
+    assert {c.index: c.title for c in answer.ranking} == {
+        0: "Wool scarf",
+        1: "(title withheld: it reads like an instruction)",
+    }
 
 
 async def test_mcp_result_is_json_of_its_published_schema(graph: Any, settings: dict[str, Any]) -> None:
