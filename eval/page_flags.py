@@ -81,9 +81,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--output", type=Path, required=True, help="JSON file for the result")
     chosen = parser.parse_args()
-    report = {"versions": {"webrec": version("webrec")}, "seed": 0, "rows": measure(chosen.data)}
+    rows = measure(chosen.data)
+    report = {"versions": {"webrec": version("webrec")}, "seed": 0, "rows": rows}
     chosen.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(flags_table(report["rows"]))
+    print(flags_table(rows))
 
 
 if __name__ == "__main__":
