@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from webrec.eval import attacks, bench_index, head_learning, page_flags
+from webrec.eval import attacks, bench_index, head_learning, page_flags, rerank_effect
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -46,6 +46,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "flags": lambda: page_flags.flags_table(_report("page_flags.json")["rows"]),
         "attacks": lambda: attacks.attack_table(_report("attacks.json")),
     },
+    "reranking.md": {"rerank": lambda: rerank_effect.rerank_table(_report("rerank_effect.json"))},
     "local-index.md": {"index": lambda: bench_index.index_table(_report("bench_index.json")["index"])},
 }
 

@@ -16,7 +16,7 @@ from webrec.graph.build import build_graph
 from webrec.report.html import ReportEntry, render_report
 from webrec.tools.fetching.recorded import fetch_recorded
 
-from ..tools.fetching.site import ARTICLE, PARAGRAPHS, Site  # noqa: TID252
+from ..web_site import ARTICLE, PARAGRAPHS, Site  # noqa: TID252
 
 HISTORY, CANDIDATES = ["Red boots", "Warm gloves"], ["Wool scarf", "Garden hose", "Blue jacket"]
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gzip
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from webrec.tools.fetching.fetch import FetchedPage, PageFetcher
-
-from .site import (
+from ...web_site import (  # noqa: TID252
     ARTICLE,
     PARAGRAPHS,
     PUBLIC,
@@ -25,26 +20,13 @@ from .site import (
     bomb,
     cut_off,
     drip,
+    fetched,
+    fetching,
     huge,
     not_http,
+    plain,
     redirect,
 )
-
-
-@contextlib.asynccontextmanager
-async def fetching(routes: dict[str, Route], **settings: float) -> AsyncIterator[tuple[Site, PageFetcher]]:
-    site = Site(routes)
-    fetcher = site.fetcher(**settings)  # type: ignore[arg-type]
-    try:
-        yield site, fetcher
-    finally:
-        await fetcher.aclose()
-        site.close()
-
-
-async def fetched(routes: dict[str, Route], url: str = "http://site.example/page", **settings: float) -> FetchedPage:
-    async with fetching(routes, **settings) as (_, fetcher):
-        return await fetcher.fetch(url)
 
 
 async def test_main_text_title_and_date() -> None:
@@ -88,14 +70,9 @@ async def test_text_is_cleaned() -> None:
     assert "\u202e" not in page.text
     assert "\u0301" * 3 in page.text
     assert "\u0301" * 5 not in page.text + page.title
-    plain = await fetched({"/page": lambda h: h.answer("a\x1b[31mb\x00c\n" * 30_000, kind="text/plain")})
-    assert plain.text.startswith("abc abc")
-    assert len(plain.text) <= 20_000
-
-
-def plain(handler: Handler) -> None:
-    """A page that needs no extraction, which is quicker."""
-    handler.answer(PARAGRAPHS[0], kind="text/plain")
+    page = await fetched({"/page": lambda h: h.answer("a\x1b[31mb\x00c\n" * 30_000, kind="text/plain")})
+    assert page.text.startswith("abc abc")
+    assert len(page.text) <= 20_000
 
 
 FAULTS: list[tuple[str, Route, str, str]] = [
@@ -314,70 +291,6 @@ async def test_certificates_are_checked(tmp_path: Path, name: str, trusted: bool
     site.close()
     assert page.status == status
     assert bool(site.log) == (status == "fetched")  # nothing is sent to a server that cannot prove its name
-
-
-ROBOTS: list[tuple[str, Route | None, str]] = [
-    ("none", None, "fetched"),
-    ("forbidden file", lambda h: h.answer("", status=403), "fetched"),
-    ("server error", lambda h: h.answer("", status=503), "failed"),
-    ("no answer", lambda h: time.sleep(1.5), "failed"),
-    ("all allowed", lambda h: h.answer("User-agent: *\nDisallow:", kind="text/plain"), "fetched"),
-    ("all forbidden", lambda h: h.answer("User-agent: *\nDisallow: /", kind="text/plain"), "robots"),
-    ("other path", lambda h: h.answer("User-agent: *\nDisallow: /private", kind="text/plain"), "fetched"),
-    ("this path", lambda h: h.answer("User-agent: *\nDisallow: /p*e$", kind="text/plain"), "robots"),
-    ("we alone", lambda h: h.answer("User-agent: webrec\nDisallow: /", kind="text/plain"), "robots"),
-    ("all but we", lambda h: h.answer("User-agent: *\nDisallow: /\nUser-agent: WebRec\nAllow: /", kind=""), "fetched"),
-    ("a web page", lambda h: h.answer(ARTICLE), "fetched"),
-    ("a picture", lambda h: h.answer(b"\x89PNG", kind="image/png"), "fetched"),
-    ("not UTF-8", lambda h: h.answer(b"\xff\xfe\nUser-agent: *\nDisallow: /\n", kind="text/plain"), "robots"),
-    ("too long", huge, "failed"),
-    ("bomb", bomb, "failed"),
-    ("moved", redirect("/robots2.txt"), "robots"),
-    ("loop", redirect("/robots.txt"), "fetched"),
-    ("moved to loopback", redirect("http://127.0.0.1/robots.txt"), "refused"),
-    ("compressed", lambda h: h.answer(gzip.compress(b"User-agent: *\nDisallow: /"), Content_Encoding="gzip"), "robots"),
-]
-
-
-@pytest.mark.parametrize(("robots", "status"), [r[1:] for r in ROBOTS], ids=[r[0] for r in ROBOTS])
-async def test_robots(robots: Route | None, status: str) -> None:
-    forbid: Callable[[Handler], None] = lambda h: h.answer("User-agent: *\nDisallow: /", kind="text/plain")  # noqa: E731
-    routes: dict[str, Route] = {"/page": plain, "/robots2.txt": forbid}
-    if robots is not None:
-        routes["/robots.txt"] = robots
-    async with fetching(routes, seconds=0.7) as (site, fetcher):
-        page = await fetcher.fetch("http://site.example/page")
-        asked = "/page" in site.paths()
-    assert page.status == status
-    assert asked == (status == "fetched")
-
-
-async def test_a_robots_file_has_a_limit_of_its_own() -> None:
-    long = "# nothing\n" * 60_000
-    routes: dict[str, Route] = {"/robots.txt": lambda h: h.answer(long, kind="text/plain"), "/page": plain}
-    assert (await fetched(routes, max_bytes=10_000_000)).reason == "the site's robots.txt cannot be read"
-
-
-async def test_robots_of_each_site_and_of_redirects() -> None:
-    forbidden = "User-agent: *\nDisallow: /"
-
-    def by_site(handler: Handler) -> None:
-        handler.answer(forbidden if handler.headers["Host"] == "closed.example" else "", kind="text/plain")
-
-    routes: dict[str, Route] = {"/robots.txt": by_site, "/page": ARTICLE, "/go": redirect("http://closed.example/page")}
-    async with fetching(routes) as (site, fetcher):
-        addresses = [f"http://{n}.example/page" for n in ("open", "closed")]
-        pages = await fetcher.fetch_all([*addresses, "http://open.example/go", "http://closed.example:8080/page"])
-        assert {host for host, path, _ in site.log if path == "/page"} == {"open.example", "closed.example:8080"}
-    assert [page.status for page in pages] == ["fetched", "robots", "robots", "fetched"]
-
-
-async def test_a_robots_file_whose_first_asker_was_cut_off_is_asked_for_again() -> None:
-    answers = iter([lambda h: time.sleep(2), lambda h: h.answer("", kind="text/plain")])
-    async with fetching({"/robots.txt": lambda h: next(answers)(h), "/page": ARTICLE}, seconds=0.5) as (_, fetcher):
-        first = await fetcher.fetch("http://site.example/page")
-        second = await fetcher.fetch("http://site.example/page")
-    assert (first.status, second.status) == ("failed", "fetched")
 
 
 async def test_the_extracting_process_is_told_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

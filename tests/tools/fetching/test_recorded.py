@@ -13,7 +13,7 @@ from webrec.tools.fetching.fetch import FetchedPage, PageFetcher
 from webrec.tools.fetching.recorded import FetchSettings, fetch_recorded
 from webrec.tools.searching.store import SearchStore
 
-from .site import PARAGRAPHS, Route, Site
+from ...web_site import PARAGRAPHS, Route, Site  # noqa: TID252
 
 GOOD, BAD = "http://site.example/good", "http://site.example/bad"
 

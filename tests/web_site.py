@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpcore
 
-from webrec.tools.fetching.fetch import PageFetcher
+from webrec.tools.fetching.fetch import FetchedPage, PageFetcher
 from webrec.tools.fetching.network import connect
 
 PUBLIC = "93.184.215.14"
@@ -153,3 +154,24 @@ def not_http(handler: Handler) -> None:
     """Another protocol's greeting."""
     handler.wfile.write(b"SSH-2.0-OpenSSH\r\n")
     handler.close_connection = True
+
+
+def plain(handler: Handler) -> None:
+    """A page that needs no extraction, which is quicker."""
+    handler.answer(PARAGRAPHS[0], kind="text/plain")
+
+
+@contextlib.asynccontextmanager
+async def fetching(routes: dict[str, Route], **settings: float) -> AsyncIterator[tuple[Site, PageFetcher]]:
+    site = Site(routes)
+    fetcher = site.fetcher(**settings)  # type: ignore[arg-type]
+    try:
+        yield site, fetcher
+    finally:
+        await fetcher.aclose()
+        site.close()
+
+
+async def fetched(routes: dict[str, Route], url: str = "http://site.example/page", **settings: float) -> FetchedPage:
+    async with fetching(routes, **settings) as (_, fetcher):
+        return await fetcher.fetch(url)
