@@ -367,3 +367,22 @@ async def test_the_claim_of_a_dead_process_is_taken_over_once(store: SearchStore
     assert states(store) == {"lost": 1, "answered": 1}
     for other in others:
         other.close()
+
+
+@pytest.mark.parametrize("late", [0.1, 1e9])
+async def test_calls_that_were_held_up_do_not_leave_at_once(
+    store: SearchStore, monkeypatch: pytest.MonkeyPatch, late: float
+) -> None:
+    """Eight calls at 10 a second, and the event loop stands still while most of their slots pass."""
+    monkeypatch.setattr("webrec.tools.searching.attempts.LATE", late)
+    settings = Settings(search_rate={"loopback": 10}, search_concurrency=8)
+    with SearchServer() as server:
+        asking = asyncio.create_task(ask_all(Loopback(server.port), [f"q {n}" for n in range(8)], settings, store))
+        while not server.asked:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        time.sleep(0.9)  # noqa: ASYNC251 - on purpose
+        assert all(len(a.pages) == 3 for a in await asking if not isinstance(a, BaseException))
+    times = [a.time for a in server.asked]
+    assert len(times) == 8
+    together = max(sum(start <= t < start + 0.1 for t in times) for start in times)
+    assert (together <= 3) == (late < 1), "the second case shows that the test can fail"
