@@ -8,10 +8,11 @@ from typing import Protocol
 
 from webrec.errors import NotRecordedError
 from webrec.tools.fetching.fetch import FetchedPage, PageFetcher
+from webrec.tools.searching.settings import RecordSettings
 from webrec.tools.searching.store import SearchStore, open_store
 
 
-class FetchSettings(Protocol):
+class FetchSettings(RecordSettings, Protocol):
     """Fields of `FetchConfig` and `LimitsConfig` (`webrec.tools.config`)."""
 
     @property
@@ -25,18 +26,6 @@ class FetchSettings(Protocol):
     @property
     def fetch_concurrency(self) -> int:
         """Most pages at a time."""
-
-    @property
-    def search_store(self) -> str | None:
-        """The store's file; None for the one in the cache folder."""
-
-    @property
-    def search_replay(self) -> bool:
-        """Read the record only."""
-
-    @property
-    def search_max_age_days(self) -> float | None:
-        """Age from which a record is fetched again; None for never."""
 
 
 def _fetcher(config: FetchSettings) -> PageFetcher:
