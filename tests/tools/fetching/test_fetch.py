@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,7 +84,7 @@ FAULTS: list[tuple[str, Route, str, str]] = [
     ("50 MB", huge, "too_large", "fetch_bytes"),
     ("gzip bomb", bomb, "too_large", "fetch_bytes"),
     ("slow drip", drip, "failed", "no answer within"),
-    ("silence", lambda _: time.sleep(1.5), "failed", "no answer within"),
+    ("silence", lambda _: time.sleep(2.5), "failed", "no answer within"),
     ("cut off", cut_off, "failed", "malformed"),
     ("picture", lambda h: h.answer(b"\x89PNG", kind="image/png"), "not_text", "image/png"),
     ("no type", lambda h: h.answer(ARTICLE, kind=""), "not_text", "without a type"),
@@ -112,7 +113,7 @@ FAULTS: list[tuple[str, Route, str, str]] = [
 
 @pytest.mark.parametrize(("route", "status", "reason"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])
 async def test_faults(route: Route, status: str, reason: str) -> None:
-    async with fetching({"/page": route, "/ok": plain}, seconds=0.7) as (site, fetcher):
+    async with fetching({"/page": route, "/ok": plain}, seconds=1.5) as (site, fetcher):
         site.addresses["rebound.example"] = [["10.0.0.1"]]
         began = time.monotonic()
         page = await fetcher.fetch("http://site.example/page")
@@ -120,7 +121,7 @@ async def test_faults(route: Route, status: str, reason: str) -> None:
         assert status in {page.status, "*"}
         assert reason in page.reason
         assert (page.text == "") == (page.status != "fetched")
-        assert took < 3
+        assert took < 8
         assert {address for address, _ in site.connected} == {PUBLIC}  # nobody else was asked for anything
         assert "secret" not in str(site.paths())
         assert (await fetcher.fetch("http://site.example/ok")).status == "fetched"  # and the next page is read
@@ -194,14 +195,16 @@ async def test_refused_before_anything_is_resolved_or_sent() -> None:
 
 async def test_many_pages_in_order_and_no_more_at_a_time_than_allowed() -> None:
     busy, most = 0, 0
+    three = threading.Barrier(3, timeout=10)
 
     def slow(handler: Handler) -> None:
         nonlocal busy, most
         busy += 1
         most = max(most, busy)
+        three.wait()
         time.sleep(0.05)
-        handler.answer(ARTICLE.replace("soap", handler.headers["Host"]))
         busy -= 1
+        handler.answer(ARTICLE.replace("soap", handler.headers["Host"]))
 
     urls = [f"http://site{n}.example/page" for n in range(9)]
     async with fetching({"/page": slow}, concurrency=3) as (_, fetcher):
@@ -311,5 +314,8 @@ async def test_nothing_is_left_behind() -> None:
         await fetcher.fetch("http://site.example/page")
         before = process.num_fds()
         await fetcher.fetch_all([f"http://site{n}.example/page" for n in range(30)])
+    deadline = time.monotonic() + 20  # the server's own ends, in this process too, close a little later
+    while process.num_fds() > before and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
     assert process.num_fds() <= before
     assert not [c for c in process.children() if "extractor" in " ".join(c.cmdline())]

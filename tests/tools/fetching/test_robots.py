@@ -14,7 +14,7 @@ ROBOTS: list[tuple[str, Route | None, str]] = [
     ("none", None, "fetched"),
     ("forbidden file", lambda h: h.answer("", status=403), "fetched"),
     ("server error", lambda h: h.answer("", status=503), "failed"),
-    ("no answer", lambda h: time.sleep(1.5), "failed"),
+    ("no answer", lambda h: time.sleep(2.5), "failed"),
     ("all allowed", lambda h: h.answer("User-agent: *\nDisallow:", kind="text/plain"), "fetched"),
     ("all forbidden", lambda h: h.answer("User-agent: *\nDisallow: /", kind="text/plain"), "robots"),
     ("other path", lambda h: h.answer("User-agent: *\nDisallow: /private", kind="text/plain"), "fetched"),
@@ -39,7 +39,7 @@ async def test_robots(robots: Route | None, status: str) -> None:
     routes: dict[str, Route] = {"/page": plain, "/robots2.txt": forbid}
     if robots is not None:
         routes["/robots.txt"] = robots
-    async with fetching(routes, seconds=0.7) as (site, fetcher):
+    async with fetching(routes, seconds=1.5) as (site, fetcher):
         page = await fetcher.fetch("http://site.example/page")
         asked = "/page" in site.paths()
     assert page.status == status
@@ -67,8 +67,8 @@ async def test_robots_of_each_site_and_of_redirects() -> None:
 
 
 async def test_a_robots_file_whose_first_asker_was_cut_off_is_asked_for_again() -> None:
-    answers = iter([lambda h: time.sleep(2), lambda h: h.answer("", kind="text/plain")])
-    async with fetching({"/robots.txt": lambda h: next(answers)(h), "/page": ARTICLE}, seconds=0.5) as (_, fetcher):
+    answers = iter([lambda h: time.sleep(2.5), lambda h: h.answer("", kind="text/plain")])
+    async with fetching({"/robots.txt": lambda h: next(answers)(h), "/page": ARTICLE}, seconds=1.5) as (_, fetcher):
         first = await fetcher.fetch("http://site.example/page")
         second = await fetcher.fetch("http://site.example/page")
     assert (first.status, second.status) == ("failed", "fetched")
