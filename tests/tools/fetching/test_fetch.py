@@ -315,7 +315,7 @@ async def test_nothing_is_left_behind() -> None:
         before = process.num_fds()
         await fetcher.fetch_all([f"http://site{n}.example/page" for n in range(30)])
     deadline = time.monotonic() + 20  # the server's own ends, in this process too, close a little later
-    while process.num_fds() > before and time.monotonic() < deadline:
+    while process.num_fds() > before and time.monotonic() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     assert process.num_fds() <= before
     assert not [c for c in process.children() if "extractor" in " ".join(c.cmdline())]
