@@ -105,7 +105,8 @@ def encode_example(chat: ChatEncoder, example: Example, prompt: PromptConfig, li
     Raises `InputError` if history and candidates alone need more, or a title has no token.
     """
     user = User.of(example.history, example.candidates, history_items=prompt.history_items, seed=prompt.seed)
-    text, _ = fit_pages(chat, user, _pages(example, prompt.pages), limit)
+    pages = _pages(example, prompt.pages)
+    text, _ = fit_pages(chat, user, pages, limit, prompt.page_tokens, prompt.pages_tokens)
     answers = [chat.encode_answer(title) for title in user.candidates]
     for title, answer in zip(user.candidates, answers, strict=True):
         if not answer:

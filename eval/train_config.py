@@ -33,6 +33,14 @@ class PromptConfig(BaseModel):
         ge=64,
         description="Most tokens of prompt and answer together; unset takes the backbone's context length.",
     )
+    page_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most tokens of one page's text in the prompt, cut at a sentence end; unset: what fits.",
+    )
+    pages_tokens: int | None = Field(
+        default=None, ge=1, description="Most tokens of all pages' texts in the prompt; unset: what fits."
+    )
     seed: int = Field(
         default=0, ge=0, le=2**31 - 1, description="Seed of the hash that orders the candidates in the prompt."
     )

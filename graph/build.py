@@ -1,4 +1,4 @@
-"""The state machine: prepare → reason → extract → search, one per provider → collect → sift → rerank → augment → score."""
+"""The state machine: prepare → reason → extract → search, one per provider → collect → fetch → sift → rerank → augment → score."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from webrec.nodes.augment import augment
 from webrec.nodes.collect import collect
 from webrec.nodes.context import RunContext, effective_context
 from webrec.nodes.extract import extract
+from webrec.nodes.fetch import fetch
 from webrec.nodes.prepare import prepare
 from webrec.nodes.query_strategies import BUILTIN as BUILTIN_STRATEGIES
 from webrec.nodes.query_strategies import QueryStrategy
@@ -36,6 +37,7 @@ NODES: Mapping[str, NodeFunction] = {
     "extract": extract,
     "search": search,
     "collect": collect,
+    "fetch": fetch,
     "sift": sift,
     "rerank": rerank,
     "augment": augment,
@@ -86,7 +88,8 @@ def build_graph(
     builder.add_edge("reason", "extract")
     builder.add_conditional_edges("extract", after_extract, ["search", "augment"])
     builder.add_edge("search", "collect")
-    builder.add_conditional_edges("collect", after_collect, ["search", "sift", "augment"])
+    builder.add_conditional_edges("collect", after_collect, ["search", "fetch", "sift", "augment"])
+    builder.add_edge("fetch", "sift")
     builder.add_conditional_edges("sift", after_sift, ["rerank", "augment"])
     builder.add_edge("rerank", "augment")
     builder.add_edge("augment", "score")

@@ -34,12 +34,14 @@ def after_extract(state: State, context: RunContext) -> list[Send] | Literal["au
     return [_search(name, query, only, context) for name in names]
 
 
-def after_collect(state: State, context: RunContext) -> list[Send] | Literal["sift", "augment"]:
-    """The next fallback where every provider failed; else what was found is sifted."""
+def after_collect(state: State, context: RunContext) -> list[Send] | Literal["fetch", "sift", "augment"]:
+    """The next fallback where every provider failed; else what was found is sifted, after fetching where it is on."""
     fallback = next_fallback(state["searches"], context)
     if fallback is not None:
         return [_search(fallback, query_of(state), False, context)]
-    return "sift" if state["pages"] else "augment"
+    if not state["pages"]:
+        return "augment"
+    return "fetch" if context.fetch_pages else "sift"
 
 
 def after_sift(state: State, context: RunContext) -> Literal["rerank", "augment"]:

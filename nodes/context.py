@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from webrec.errors import ConfigurationError
 from webrec.models.config import BackboneConfig, KeywordConfig, ReasonConfig, ScoreConfig
 from webrec.nodes.validation import first_error
-from webrec.tools.config import LeakageConfig, LimitsConfig, ReadConfig, RerankConfig, SearchConfig
+from webrec.tools.config import FetchConfig, LeakageConfig, LimitsConfig, ReadConfig, RerankConfig, SearchConfig
 
 
 class RunContext(
@@ -19,6 +19,7 @@ class RunContext(
     KeywordConfig,
     SearchConfig,
     LimitsConfig,
+    FetchConfig,
     ReadConfig,
     LeakageConfig,
     RerankConfig,

@@ -10,6 +10,7 @@ from webrec.nodes.query_strategies import strategy_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.state import State
 from webrec.nodes.validation import check_input
+from webrec.tools.fetching.extraction import require_fetch_extra
 from webrec.tools.providers.registry import fallback_names, open_provider, resolve_names
 from webrec.tools.ranking.faiss_rerank import require_rerank_extra
 from webrec.tools.reading.leakage import LeakageRules
@@ -23,6 +24,8 @@ def prepare(state: State, run: Run) -> Update:
     require_model_extra()
     if run.context.rerank:
         require_rerank_extra()
+    if run.context.fetch_pages:
+        require_fetch_extra()
     LeakageRules.of(run.context)  # refuses what is no date
     strategy = strategy_of(run.context, run.resources.strategies)
     if strategy is not None:

@@ -99,12 +99,17 @@ class PageEvidence(BaseModel):
         default_factory=list,
         description="Kinds of instruction-like passages found in title or text (docs/hostile-pages.md).",
     )
-    kept: int = Field(default=0, description="Characters of the snippet that reached the prompt.")
+    text: str = Field(default="", description="Main text of the page, if it was fetched; read in place of the snippet.")
+    fetched: str | None = Field(
+        default=None,
+        description="What came of fetching the page: 'fetched', or why only its snippet is read; none if it was not tried.",
+    )
+    kept: int = Field(default=0, description="Characters of text or snippet that reached the prompt.")
 
     @property
     def body(self) -> str:
         """What is read of the page."""
-        return self.snippet
+        return self.text or self.snippet
 
 
 class LeftOutPage(BaseModel):

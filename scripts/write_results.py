@@ -1,16 +1,17 @@
-"""Write the tables of measurements into docs/head.md from the result files, so that no number is typed by hand."""
+"""Write the tables of measurements into the documents from the result files, so that no number is typed by hand."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from webrec.eval import head_learning
+from webrec.eval import attacks, bench_index, head_learning, page_flags, rerank_effect
 
 ROOT = Path(__file__).parents[1]
-TARGET = ROOT / "docs" / "head.md"
+DOCS = ROOT / "docs"
 RESULTS = ROOT / "eval" / "results"
 
 
@@ -32,17 +33,36 @@ def cost_table(report: dict[str, Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def filled(document: str) -> str:
-    """`document` with the tables between its markers."""
-    learned = json.loads((RESULTS / "head_learning.json").read_text("utf-8"))
-    cost = json.loads((RESULTS / "bench_heads.json").read_text("utf-8"))
-    for name, table in (("learning", head_learning.table(learned)), ("cost", cost_table(cost))):
-        pattern = rf"(<!-- {name}: [^>]*-->\n\n).*?(\n<!-- end -->)"
+def _report(name: str) -> Any:
+    return json.loads((RESULTS / name).read_text("utf-8"))
+
+
+TABLES: dict[str, dict[str, Callable[[], str]]] = {
+    "head.md": {
+        "learning": lambda: head_learning.table(_report("head_learning.json")),
+        "cost": lambda: cost_table(_report("bench_heads.json")),
+    },
+    "hostile-pages.md": {
+        "flags": lambda: page_flags.flags_table(_report("page_flags.json")["rows"]),
+        "attacks": lambda: attacks.attack_table(_report("attacks.json")),
+    },
+    "reranking.md": {"rerank": lambda: rerank_effect.rerank_table(_report("rerank_effect.json"))},
+    "local-index.md": {"index": lambda: bench_index.index_table(_report("bench_index.json")["index"])},
+}
+
+
+def filled(name: str, document: str) -> str:
+    """The document `name` of docs/ with the tables between its markers."""
+    for mark, make in TABLES[name].items():
+        pattern = rf"(<!-- {mark}: [^>]*-->\n\n).*?(\n<!-- end -->)"
+        table = make()
         document, found = re.subn(pattern, lambda m, t=table: m[1] + t + m[2], document, flags=re.DOTALL)
         if found != 1:
-            raise SystemExit(f"docs/head.md has {found} places for the table {name!r}, not one")
+            raise SystemExit(f"docs/{name} has {found} places for the table {mark!r}, not one")
     return document
 
 
 if __name__ == "__main__":
-    TARGET.write_text(filled(TARGET.read_text("utf-8")), "utf-8")
+    for name in TABLES:
+        path = DOCS / name
+        path.write_text(filled(name, path.read_text("utf-8")), "utf-8")

@@ -113,6 +113,32 @@ class LimitsConfig(BaseModel):
     )
 
 
+class FetchConfig(BaseModel):
+    """Whether the pages behind the results are downloaded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fetch_pages: bool = Field(
+        default=False,
+        description="Download the pages behind the results and read their main text (extra: fetch); else the snippets are read.",
+    )
+    fetch_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=120,
+        description="Longest wait for one page, redirects and robots.txt included, in seconds.",
+    )
+    fetch_bytes: int = Field(
+        default=2_000_000,
+        ge=1_000,
+        le=50_000_000,
+        description="Most bytes of one page, after decompression; longer ones are refused.",
+    )
+    fetch_concurrency: int = Field(
+        default=8, ge=1, le=64, description="Most pages downloaded at a time, in each process."
+    )
+
+
 class ReadConfig(BaseModel):
     """How much of the pages is read, and what of it is left out."""
 

@@ -23,6 +23,8 @@ PACKAGES = {
     "faiss-cpu": "rerank",
     "mcp": "mcp",
     "ddgs": "duckduckgo",
+    "trafilatura": "fetch",
+    "protego": "fetch",
     "langgraph-checkpoint-sqlite": "sqlite",
     "langchain-community": "community",
     "langgraph-cli": "studio",

@@ -60,7 +60,10 @@ def graph_ids(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tuple[list[in
 
 
 @pytest.mark.parametrize("prompt_tokens", [None, 900, 400, 330])
-@pytest.mark.parametrize(("seed", "history_items", "pages"), [(0, 10, 10), (7, 2, 3)])
+@pytest.mark.parametrize(
+    ("seed", "history_items", "pages", "budget"),
+    [(0, 10, 10, {}), (7, 2, 3, {}), (0, 10, 10, {"page_tokens": 40, "pages_tokens": 90})],
+)
 @pytest.mark.parametrize("tuning", ["none", "soft_prompt"])
 def test_the_same_token_ids_as_the_graph(
     tiny_llama: Path,
@@ -70,9 +73,10 @@ def test_the_same_token_ids_as_the_graph(
     seed: int,
     history_items: int,
     pages: int,
+    budget: dict[str, int],
     tuning: str,
 ) -> None:
-    given = {"prompt_tokens": prompt_tokens, "seed": seed, "history_items": history_items, "pages": pages}
+    given = {"prompt_tokens": prompt_tokens, "seed": seed, "history_items": history_items, "pages": pages, **budget}
     backbone = BackboneConfig(backbone=str(tiny_llama), dtype="float32")
     plain = get_backbone(backbone)
     chosen = LoraTuning() if tuning == "none" else SoftPromptTuning(kind="soft_prompt", tokens=9)

@@ -117,3 +117,11 @@ def _zone(name: str | None) -> timezone:
     digits = name[1:].replace(":", "").ljust(4, "0")
     offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
     return timezone(offset if name[0] == "+" else -offset)
+
+
+def later(one: str, other: str) -> str:
+    """Whichever of two dates ends later; the readable one if the other is not, and `one` if neither is."""
+    first, second = parse_period(one), parse_period(other)
+    if second is None:
+        return one
+    return other if first is None or second.end > first.end else one

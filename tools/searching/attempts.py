@@ -17,6 +17,11 @@ from webrec.tools.searching.limits import Limits
 from webrec.tools.searching.records import Record
 from webrec.tools.searching.store import SearchStore
 
+LATE = 0.1
+"""Seconds. A call that its machine held up for longer than this takes a new slot: else all that were held up would leave at once."""
+MOST_SLOTS = 10
+"""After so many a call leaves late: a machine that is always busy must get on too."""
+
 
 class Attempts:
     """Bounded calls. `call`, `before` and `failed` are what `with_retries` wants."""
@@ -117,9 +122,15 @@ class LimitedAttempts(Attempts):
 
         try:
             wait = await self.store.run(reserve, write=True)
-            if wait > 0:
+            slots = 1
+            while wait > 0:
+                due = time.monotonic() + wait
                 await asyncio.sleep(wait)
-                await self.store.run(book, write=True)
+                if time.monotonic() - due <= max(self._limits.gap, LATE) or slots == MOST_SLOTS:
+                    await self.store.run(book, write=True)
+                    break
+                wait = await self.store.run(reserve, write=True)
+                slots += 1
         except WebRecError as error:
             self._own_failure = error
             raise

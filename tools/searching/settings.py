@@ -6,8 +6,24 @@ from collections.abc import Mapping
 from typing import Protocol
 
 
-class AskSettings(Protocol):
-    """Fields of `SearchConfig` and `LimitsConfig` (`webrec.tools.config`)."""
+class RecordSettings(Protocol):
+    """What is recorded, and what of it counts: fields of `LimitsConfig` (`webrec.tools.config`)."""
+
+    @property
+    def search_store(self) -> str | None:
+        """The store's file; None for the one in the cache folder."""
+
+    @property
+    def search_replay(self) -> bool:
+        """Read the record only."""
+
+    @property
+    def search_max_age_days(self) -> float | None:
+        """Age from which a record is asked for again; None for never."""
+
+
+class AskSettings(RecordSettings, Protocol):
+    """Fields of `SearchConfig` and `LimitsConfig`."""
 
     @property
     def search_seconds(self) -> float:
@@ -24,18 +40,6 @@ class AskSettings(Protocol):
     @property
     def search_concurrency(self) -> int:
         """Most calls to one provider at a time, in each process."""
-
-    @property
-    def search_store(self) -> str | None:
-        """The store's file; None for the one in the cache folder."""
-
-    @property
-    def search_replay(self) -> bool:
-        """Read the record only."""
-
-    @property
-    def search_max_age_days(self) -> float | None:
-        """Age from which a record is asked for again; None for never."""
 
     @property
     def search_rate(self) -> Mapping[str, float]:

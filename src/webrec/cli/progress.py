@@ -15,6 +15,7 @@ _DOING = {
     "extract": "picking keywords from the backbone's tokens",
     "search": "searching",
     "collect": "collecting pages",
+    "fetch": "fetching the pages behind the results",
     "sift": "leaving out what may not be read",
     "rerank": "re-ranking pages",
     "augment": "building the prompt",

@@ -367,3 +367,32 @@ async def test_the_claim_of_a_dead_process_is_taken_over_once(store: SearchStore
     assert states(store) == {"lost": 1, "answered": 1}
     for other in others:
         other.close()
+
+
+@pytest.mark.parametrize("late", [0.1, 1e9])
+async def test_calls_that_were_held_up_take_new_slots(
+    store: SearchStore, monkeypatch: pytest.MonkeyPatch, late: float
+) -> None:
+    """Three calls at 2 a second; those that wait for their slot wake up 0.7 s after it, once each."""
+    monkeypatch.setattr("webrec.tools.searching.attempts.LATE", late)
+    slots: list[float] = []
+    held_up: set[object] = set()
+    reserve, sleep = ledger.reserve, asyncio.sleep
+
+    def counted(*arguments: Any) -> float:
+        slots.append(reserve(*arguments))
+        return slots[-1]
+
+    async def oversleep(seconds: float) -> None:
+        task = asyncio.current_task()
+        await sleep(seconds + (0.7 if task not in held_up else 0))
+        held_up.add(task)
+
+    monkeypatch.setattr(ledger, "reserve", counted)
+    monkeypatch.setattr(asyncio, "sleep", oversleep)
+    settings = Settings(search_rate={"loopback": 2}, search_concurrency=3)
+    with SearchServer() as server:
+        answers = await ask_all(Loopback(server.port), [f"q {n}" for n in range(3)], settings, store)
+    assert [len(a.pages) for a in answers if not isinstance(a, BaseException)] == [3, 3, 3]
+    assert len(server.asked) == 3
+    assert (len(slots) > 3) == (late < 1)

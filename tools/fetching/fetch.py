@@ -1,0 +1,147 @@
+"""The pages behind search results: fetched politely and warily, and reduced to their main text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import httpcore
+import httpx
+
+from webrec.tools.fetching.addresses import Refused, page_url
+from webrec.tools.fetching.download import (
+    REDIRECTS,
+    Download,
+    Downloader,
+    NotOk,
+    Redirect,
+    TooManyRedirects,
+    WrongType,
+    redirected,
+)
+from webrec.tools.fetching.extraction import ExtractionError, Extractor
+from webrec.tools.fetching.extractor import TEXT_CHARACTERS
+from webrec.tools.fetching.network import Connector, Resolver, connect, resolve
+from webrec.tools.fetching.robots import RobotsFiles, RobotsUnreadable
+from webrec.tools.providers.bounded_body import TooLarge, Unreadable
+from webrec.tools.text_safety import clean
+
+Status = Literal["fetched", "refused", "robots", "failed", "too_large", "not_text", "empty"]
+EXTRACTION_SECONDS = 5.0
+"""For one page, waiting for others not counted: a usual page takes some hundredths of a second."""
+PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml", "text/plain"})
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedPage:
+    """What came of one address. `reason`: why there is no text, empty if there is. `bytes`: the body's, decompressed."""
+
+    url: str
+    final_url: str
+    status: Status
+    reason: str = ""
+    title: str = ""
+    text: str = ""
+    time: str = ""
+    bytes: int = 0
+
+
+class PageFetcher:
+    """Fetches pages within one event loop; close it when done. One page of a site at a time, whose robots.txt is obeyed.
+
+    `seconds` bounds the download of each page, robots.txt and redirects included. `resolver` and `connector` are for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        seconds: float,
+        max_bytes: int,
+        concurrency: int,
+        resolver: Resolver = resolve,
+        connector: Connector = connect,
+    ) -> None:
+        self._seconds = seconds
+        self._downloader = Downloader(max_bytes, resolver, connector)
+        self._robots = RobotsFiles(self._downloader)
+        self._extractor = Extractor()
+        self._slots = asyncio.Semaphore(concurrency)
+        self._sites: dict[str, asyncio.Lock] = {}
+
+    async def fetch_all(self, urls: Sequence[str]) -> list[FetchedPage]:
+        """One page for each address, in their order."""
+        return await asyncio.gather(*(self.fetch(url) for url in urls))
+
+    async def fetch(self, url: str) -> FetchedPage:
+        """What is at `url`; never raises for what the address or the server does."""
+        try:
+            address = page_url(url)
+        except Refused as error:
+            return FetchedPage(url, url, "refused", str(error))
+        async with self._sites.setdefault(address.host, asyncio.Lock()), self._slots:
+            answer = await self._download(url, address)
+        return answer if isinstance(answer, FetchedPage) else await self._read(url, answer)
+
+    async def aclose(self) -> None:
+        """Close the connections and end the extracting process."""
+        await self._downloader.aclose()
+        await self._extractor.aclose()
+
+    async def _download(self, url: str, address: httpx.URL) -> Download | FetchedPage:
+        try:
+            async with asyncio.timeout(self._seconds):
+                answer = await self._follow(address)
+            return answer or FetchedPage(url, url, "robots", "the site's robots.txt forbids it")
+        except Refused as error:
+            return FetchedPage(url, url, "refused", str(error))
+        except RobotsUnreadable:
+            return FetchedPage(url, url, "failed", "the site's robots.txt cannot be read")
+        except TooLarge:
+            return FetchedPage(url, url, "too_large", "the page is larger than fetch_bytes")
+        except WrongType as error:
+            return FetchedPage(url, url, "not_text", f"the page is {clean(str(error), 60)}, not text")
+        except NotOk as error:
+            return FetchedPage(url, url, "failed", str(error))
+        except TooManyRedirects:
+            return FetchedPage(url, url, "failed", "redirects lead nowhere")
+        except TimeoutError:
+            return FetchedPage(url, url, "failed", f"no answer within {self._seconds:g} s")
+        except (Unreadable, httpcore.ProtocolError):
+            return FetchedPage(url, url, "failed", "the answer is malformed")
+        except (httpcore.NetworkError, httpcore.TimeoutException, OSError):
+            return FetchedPage(url, url, "failed", "the connection failed or its certificate is not valid")
+
+    async def _follow(self, address: httpx.URL) -> Download | None:
+        """The page at the end of the redirects; None if a robots.txt on the way forbids it."""
+        for _ in range(REDIRECTS + 1):
+            if not await self._robots.allow(address):
+                return None
+            answer = await self._downloader.get(address, PAGE_TYPES)
+            if not isinstance(answer, Redirect):
+                return answer
+            address = redirected(address, answer)
+        raise TooManyRedirects
+
+    async def _read(self, url: str, answer: Download) -> FetchedPage:
+        final, size = str(answer.url), len(answer.body)
+        if answer.media_type == "text/plain":
+            title, time = "", ""
+            text = clean(_plain(answer), TEXT_CHARACTERS)
+        else:
+            try:
+                extracted = await self._extractor.extract(answer.body, answer.charset, EXTRACTION_SECONDS)
+            except ExtractionError as error:
+                return FetchedPage(url, final, "failed", str(error), bytes=size)
+            title, text, time = extracted.title, extracted.text, extracted.time
+        if not text:
+            return FetchedPage(url, final, "empty", "the page holds no main text", title, "", time, size)
+        return FetchedPage(url, final, "fetched", "", title, text, time, size)
+
+
+def _plain(answer: Download) -> str:
+    try:
+        return answer.body.decode(answer.charset or "utf-8", "replace")
+    except LookupError:
+        return answer.body.decode("utf-8", "replace")

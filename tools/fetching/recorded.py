@@ -1,0 +1,67 @@
+"""Fetched pages from the record where they are there, so that an evaluation can be repeated with the network off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Protocol
+
+from webrec.errors import NotRecordedError
+from webrec.tools.fetching.fetch import FetchedPage, PageFetcher
+from webrec.tools.searching.settings import RecordSettings
+from webrec.tools.searching.store import SearchStore, open_store
+
+
+class FetchSettings(RecordSettings, Protocol):
+    """Fields of `FetchConfig` and `LimitsConfig` (`webrec.tools.config`)."""
+
+    @property
+    def fetch_seconds(self) -> float:
+        """Longest wait for one page."""
+
+    @property
+    def fetch_bytes(self) -> int:
+        """Most bytes of one page."""
+
+    @property
+    def fetch_concurrency(self) -> int:
+        """Most pages at a time."""
+
+
+def _fetcher(config: FetchSettings) -> PageFetcher:
+    return PageFetcher(seconds=config.fetch_seconds, max_bytes=config.fetch_bytes, concurrency=config.fetch_concurrency)
+
+
+async def fetch_recorded(
+    urls: Sequence[str],
+    config: FetchSettings,
+    store: SearchStore | None = None,
+    make_fetcher: Callable[[FetchSettings], PageFetcher] = _fetcher,
+) -> list[FetchedPage]:
+    """What came of fetching each of `urls`, in their order; a page that was recorded is not fetched again.
+
+    Every outcome is recorded, and given again in a replay; otherwise one that a new attempt may better (`failed`) is
+    fetched anew. Raises `NotRecordedError` in a replay for a page that is not recorded.
+    """
+    store = store or open_store(config.search_store)
+    age = None if config.search_replay else config.search_max_age_days
+    found: dict[str, FetchedPage] = {}
+    for url in dict.fromkeys(urls):
+        record = await store.find("page", url, age)
+        if record is not None and (config.search_replay or record.content["status"] != "failed"):
+            found[url] = FetchedPage(**record.content)
+        elif config.search_replay:
+            raise NotRecordedError(
+                "search_replay: a page behind a result is not recorded, and nothing was sent; record it first, with the same "
+                "settings and search_store"
+            )
+    missing = [url for url in dict.fromkeys(urls) if url not in found]
+    if missing:
+        fetcher = make_fetcher(config)
+        try:
+            for page in await fetcher.fetch_all(missing):
+                await store.put("page", page.url, asdict(page))
+                found[page.url] = page
+        finally:
+            await fetcher.aclose()
+    return [found[url] for url in urls]
