@@ -34,13 +34,18 @@ class Dataset:
     users: Mapping[str, tuple[Interaction, ...]]
     items: Mapping[str, Item]
 
+    def interactions(self) -> int:
+        """How many there are in all."""
+        return sum(len(taken) for taken in self.users.values())
+
 
 @dataclass(frozen=True, slots=True)
 class RankingExample:
     """One user at one moment: 20 candidates, exactly one of which (`target`) the user took next.
 
     `history`: ids of the last items before it, oldest first. `candidates`: ids in an order that says nothing of the target.
-    `time`: of the target, Unix seconds, None where unknown. `key` is unique within its split and sampling: user, draw.
+    `time`: of the target, Unix seconds, None where unknown. `same_day`: whether the last item of the history was taken on the
+    target's day, so that their order may mean nothing; None where times are unknown. `key` is unique within its split and sampling.
     """
 
     key: str
@@ -50,6 +55,7 @@ class RankingExample:
     candidates: tuple[str, ...]
     target: str
     time: int | None = None
+    same_day: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
