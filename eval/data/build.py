@@ -37,7 +37,7 @@ def frozen_examples(config: DataConfig, folder: Path, progress: Progress = lambd
     told = config.model_dump(mode="json", exclude={"path"})
     key = hashlib.sha256(json.dumps([FORMAT, told, sources], sort_keys=True).encode()).hexdigest()[:16]
     path = folder / f"{name}-{key}.parquet"
-    dataset, removed = filter_dataset(load_dataset(config), config.min_interactions)
+    dataset, removed = filter_dataset(load_plain(config.path, name), config.min_interactions)
     if not path.exists():
         split = leave_one_out(dataset) if config.protocol == "leave_one_out" else time_cut(dataset)
         manifest, table = _make(config, dataset, split, progress)
@@ -54,13 +54,6 @@ def frozen_examples(config: DataConfig, folder: Path, progress: Progress = lambd
             },
         )
     return read_frozen(path, dataset.items)
-
-
-def load_dataset(config: DataConfig) -> Dataset:
-    """The data set as its format says, nothing left out yet."""
-    if config.format == "plain":
-        return load_plain(config.path, config.name)
-    raise InputError(f"format: {config.format} cannot be read yet")
 
 
 def source_hashes(config: DataConfig) -> dict[str, str]:

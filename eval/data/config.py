@@ -19,11 +19,7 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: Path = Field(description="Folder of the data set, relative to the configuration's file.")
-    format: Literal["plain", "amazon", "movielens"] = Field(
-        default="plain",
-        description="plain: interactions.csv and items.jsonl; amazon: a release's reviews and metadata; movielens: as GroupLens ships it.",
-    )
+    path: Path = Field(description="Folder with interactions.csv and items.jsonl (or .gz), relative to the configuration's file.")
     name: str | None = Field(default=None, description="Name in tables and files; unset takes the folder's.")
     min_interactions: int = Field(
         default=5, ge=0, le=1000, description="Users and items with fewer are removed, until none is left; 0 keeps all."
