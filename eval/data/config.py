@@ -19,7 +19,9 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: Path = Field(description="Folder with interactions.csv and items.jsonl (or .gz), relative to the configuration's file.")
+    path: Path = Field(
+        description="Folder with interactions.csv and items.jsonl (or .gz), relative to the configuration's file."
+    )
     name: str | None = Field(default=None, description="Name in tables and files; unset takes the folder's.")
     min_interactions: int = Field(
         default=5, ge=0, le=1000, description="Users and items with fewer are removed, until none is left; 0 keeps all."
@@ -29,7 +31,9 @@ class DataConfig(BaseModel):
         description="leave_one_out: each user's last item tests, the one before validates; time_cut: the same moment for all users.",
     )
     history_items: int = Field(default=10, ge=1, le=200, description="How many of the user's last items systems see.")
-    candidates: int = Field(default=20, ge=2, le=1000, description="Items to rank for each example, the target among them.")
+    candidates: int = Field(
+        default=20, ge=2, le=1000, description="Items to rank for each example, the target among them."
+    )
     draws: int = Field(default=5, ge=1, le=100, description="Frozen candidate sets for each user and sampling.")
     samplings: tuple[Sampling, ...] = Field(
         default=SAMPLINGS,
@@ -41,7 +45,9 @@ class DataConfig(BaseModel):
         ge=2,
         description="Neighbours in popularity that matched draws from; unset takes the widest that tells nothing of the target.",
     )
-    test_users: int | None = Field(default=None, ge=1, description="Users to test on, drawn by the seed; unset takes all.")
+    test_users: int | None = Field(
+        default=None, ge=1, description="Users to test on, drawn by the seed; unset takes all."
+    )
     validation_users: int | None = Field(
         default=1000, ge=1, description="Users to validate on, drawn by the seed; unset takes all."
     )

@@ -187,7 +187,9 @@ def read_frozen(path: Path, items: Mapping[str, Item]) -> FrozenExamples:
         table = pq.read_table(path)
         manifest = json.loads((table.schema.metadata or {})[b"webrec"])
     except (OSError, pa.ArrowException, KeyError, ValueError):
-        raise ConfigurationError(f"{path}: it holds no frozen examples, or is damaged; remove it to make it again") from None
+        raise ConfigurationError(
+            f"{path}: it holds no frozen examples, or is damaged; remove it to make it again"
+        ) from None
     if manifest.get("format") != FORMAT:
         raise ConfigurationError(f"{path}: it is of format {manifest.get('format')} and this is {FORMAT}; remove it")
     table = table.replace_schema_metadata(None)

@@ -59,8 +59,12 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError:
         raise InputError(f"{path.name}, after line {number}: it is not UTF-8 text; save it as UTF-8") from None
     except (OSError, EOFError, zlib.error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "the gzip data is damaged or cut off"
-        raise InputError(f"{path.name}, after line {number}: it cannot be read ({reason}); get the file again") from None
+        reason = (
+            error.strerror if isinstance(error, OSError) and error.strerror else "the gzip data is damaged or cut off"
+        )
+        raise InputError(
+            f"{path.name}, after line {number}: it cannot be read ({reason}); get the file again"
+        ) from None
 
 
 def _interactions(path: Path, items: dict[str, Item]) -> dict[str, tuple[Interaction, ...]]:

@@ -48,7 +48,9 @@ def leave_one_out(dataset: Dataset) -> Split:
     item, makes no case, since a copier would win it.
     """
     left_out: Counter[str] = Counter()
-    sequences, validation, test = {}, [], []
+    sequences: dict[str, tuple[Interaction, ...]] = {}
+    validation: list[Case] = []
+    test: list[Case] = []
     for user, taken in dataset.users.items():
         if len(taken) < 3:
             left_out["users with fewer than three items"] += 1
@@ -73,7 +75,9 @@ def time_cut(dataset: Dataset, share: float = 0.1) -> Split:
         raise InputError(f"protocol: {dataset.name} has interactions without a time; use leave_one_out")
     first, second = times[int(len(times) * (1 - 2 * share))], times[int(len(times) * (1 - share))]
     left_out: Counter[str] = Counter()
-    sequences, validation, test = {}, [], []
+    sequences: dict[str, tuple[Interaction, ...]] = {}
+    validation: list[Case] = []
+    test: list[Case] = []
     for user, taken in dataset.users.items():
         known = [t.time for t in taken if t.time is not None]
         places = {"training": _before(known, first), "validation": _before(known, second), "test": len(taken)}

@@ -32,7 +32,8 @@ def target_ranks(scores: npt.ArrayLike, targets: npt.ArrayLike) -> Ranks:
     if np.isnan(table).any():
         raise InputError(f"scores hold NaN in example {int(np.isnan(table).any(axis=1).argmax())}; a score is a number")
     own = np.take_along_axis(table, columns[:, None].astype(np.int64), axis=1)
-    return (table >= own).sum(axis=1, dtype=np.int64)  # the target itself counts as one
+    ranks: Ranks = (table >= own).sum(axis=1, dtype=np.int64)  # the target itself counts as one
+    return ranks
 
 
 def hit_rate(ranks: Ranks, at: int) -> Floats:

@@ -146,14 +146,17 @@ def beats_all(system: npt.ArrayLike, rivals: Mapping[str, npt.ArrayLike], seed: 
 def _differences(system: npt.ArrayLike, other: npt.ArrayLike) -> Floats:
     first, second = np.asarray(system, np.float64), np.asarray(other, np.float64)
     if first.shape != second.shape or first.ndim != 1 or first.size == 0:
-        raise InputError(f"both systems must have one value for each of the same users, not {first.shape} and {second.shape}")
+        raise InputError(
+            f"both systems must have one value for each of the same users, not {first.shape} and {second.shape}"
+        )
     return first - second
 
 
 def _resampled(table: Floats, seed: int, statistic: Callable[[Floats], Floats]) -> Floats:
     seeds, users = table.shape
     if seeds == 1:
-        return _bootstrap(users, seed, lambda places: statistic(table[0][places])[None])[0]
+        only: Floats = _bootstrap(users, seed, lambda places: statistic(table[0][places])[None])[0]
+        return only
     generator = np.random.default_rng(seed)
     means = np.empty(RESAMPLES)
     for number in range(RESAMPLES):

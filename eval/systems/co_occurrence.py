@@ -37,7 +37,9 @@ class CoOccurrence(OneByOne):
                         near.setdefault(other, Counter())[item] += 1
         self._near = near
         most = max(training.counts.values(), default=0) + 1
-        self._popularity = {item: count / most for item, count in training.counts.items()}  # below 1: less than one pair
+        self._popularity = {
+            item: count / most for item, count in training.counts.items()
+        }  # below 1: less than one pair
 
     def rank(self, example: RankingExample) -> list[float]:
         """0 for an item that training never saw."""

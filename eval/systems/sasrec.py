@@ -57,7 +57,7 @@ class SASRec:
             raise ConfigurationError("dropout must be from 0 to below 1")
         if not learning_rate > 0:
             raise ConfigurationError("learning_rate must be above 0")
-        self._shape = {**numbers, "dropout": dropout}
+        self._shape: dict[str, Any] = {**numbers, "dropout": dropout}
         del self._shape["epochs"]
         self._plan = Plan(epochs, patience, batch, learning_rate, seed=0)
         self._threads = threads
@@ -120,7 +120,11 @@ class SASRec:
             ]
 
     def _value(self, validation: Sequence[RankingExample]) -> float:
-        scores = [row for start in range(0, len(validation), _AT_ONCE) for row in self._scores(validation[start : start + _AT_ONCE])]
+        scores = [
+            row
+            for start in range(0, len(validation), _AT_ONCE)
+            for row in self._scores(validation[start : start + _AT_ONCE])
+        ]
         values = [
             float(ndcg(target_ranks([row], [example.candidates.index(example.target)]), 10)[0])
             for row, example in zip(scores, validation, strict=True)

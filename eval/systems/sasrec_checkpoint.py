@@ -45,7 +45,9 @@ class Checkpoint:
             return [], {}
         kept = json.loads(path.read_text("utf-8"))
         if kept["identity"] != self.identity:
-            raise ConfigurationError(f"folder: {self.folder} holds SASRec of other data or settings; give another folder")
+            raise ConfigurationError(
+                f"folder: {self.folder} holds SASRec of other data or settings; give another folder"
+            )
         curve = [Epoch(**epoch) for epoch in kept["curve"]]
         tensors = load_file(self._tensors(len(curve)))
         network.load_state_dict(_below("weight.", tensors))

@@ -95,5 +95,7 @@ def answers(system: System, examples: Sequence[RankingExample]) -> list[Answer]:
                 f"of example {example.key}"
             )
         if not all(math.isfinite(score) for score in answer.scores):
-            raise InputError(f"the system {system.name} gave a score that is no finite number for example {example.key}")
+            raise InputError(
+                f"the system {system.name} gave a score that is no finite number for example {example.key}"
+            )
     return given

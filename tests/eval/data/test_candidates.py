@@ -22,7 +22,9 @@ SPLIT = leave_one_out(DATA)
 
 def sampler(data: Dataset = DATA, split: Split = SPLIT, **settings: Any) -> CandidateSampler:
     taken = {user: frozenset(t.item_id for t in own) for user, own in data.users.items()}
-    return CandidateSampler(split.training, taken, **{"candidates": 20, "draws": 5, "seed": 0, "window": 20, **settings})
+    return CandidateSampler(
+        split.training, taken, **{"candidates": 20, "draws": 5, "seed": 0, "window": 20, **settings}
+    )
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -77,9 +79,7 @@ def test_the_order_says_nothing_of_the_target(sampling: Sampling) -> None:
 
 def test_uniform_is_uniform() -> None:
     drawer = sampler(draws=20)
-    drawn = Counter(
-        item for case in SPLIT.test for candidates in drawer.draw(case, "uniform") for item in candidates
-    )
+    drawn = Counter(item for case in SPLIT.test for candidates in drawer.draw(case, "uniform") for item in candidates)
     expected = sum(drawn.values()) / 1000
     rare = [i for i in DATA.items if SPLIT.training.counts.get(i, 0) <= 1]
     assert np.mean([drawn[i] for i in rare]) == pytest.approx(expected, rel=0.1)

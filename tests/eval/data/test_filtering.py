@@ -12,7 +12,9 @@ from webrec.eval.data.filtering import filter_dataset
 from .worlds import dataset
 
 SEQUENCES = st.dictionaries(
-    st.sampled_from([f"u{n}" for n in range(12)]), st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8), min_size=1
+    st.sampled_from([f"u{n}" for n in range(12)]),
+    st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8),
+    min_size=1,
 )
 
 

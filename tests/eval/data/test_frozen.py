@@ -116,7 +116,9 @@ def test_a_full_disk_leaves_nothing_behind(config: DataConfig, tmp_path: Path, m
 
     with monkeypatch.context() as patch:
         patch.setattr(pq, "write_table", full)
-        with pytest.raises(ConfigurationError, match=r"output: .* cannot be written \(No space left on device\); free some"):
+        with pytest.raises(
+            ConfigurationError, match=r"output: .* cannot be written \(No space left on device\); free some"
+        ):
             frozen_examples(config, tmp_path / "frozen")
     assert list((tmp_path / "frozen").iterdir()) == []
     assert frozen_examples(config, tmp_path / "frozen").digest
@@ -135,7 +137,9 @@ def test_the_digest_sees_every_column(config: DataConfig, tmp_path: Path) -> Non
         values = table[name].to_pylist()
         place = next(n for n in range(len(values) - 1, -1, -1) if values[n] is not None)
         old = values[place]
-        values[place] = f"{old}x" if isinstance(old, str) else [*old[:-1], old[-1] + 1] if isinstance(old, list) else None
+        values[place] = (
+            f"{old}x" if isinstance(old, str) else [*old[:-1], old[-1] + 1] if isinstance(old, list) else None
+        )
         column = pa.array(values, table.schema.field(name).type)
         seen.add(content_digest(table.set_column(table.column_names.index(name), name, column), ["a"]))
     assert len(seen) == 2 + len(table.column_names)

@@ -14,7 +14,11 @@ from webrec.eval.data.plain import load_plain
 
 from .worlds import write_plain
 
-ITEMS = [{"item_id": "a", "title": "  Soap\u200b &  Water "}, {"item_id": "b", "title": None}, {"item_id": 3, "title": "C"}]
+ITEMS = [
+    {"item_id": "a", "title": "  Soap\u200b &  Water "},
+    {"item_id": "b", "title": None},
+    {"item_id": 3, "title": "C"},
+]
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -40,7 +44,14 @@ def test_positions_go_before_times_and_rows_of_a_second_keep_their_order(tmp_pat
 
 
 def test_what_items_may_say(tmp_path: Path) -> None:
-    item = {"item_id": "a", "title": "A", "description": "Soft.\x07 Soap", "categories": ["x", 3], "year": 1999, "brand": "?"}
+    item = {
+        "item_id": "a",
+        "title": "A",
+        "description": "Soft.\x07 Soap",
+        "categories": ["x", 3],
+        "year": 1999,
+        "brand": "?",
+    }
     data = load_plain(write_plain(tmp_path, [("u", "a", 1)], [item, {"item_id": "b", "categories": "y"}, ""]))
     assert data.items["a"] == Item("a", "A", "Soft. Soap", ("x",), 1999)
     assert data.items["b"] == Item("b", "", None, ("y",))
@@ -89,15 +100,15 @@ def test_a_damaged_gzip(tmp_path: Path) -> None:
 def test_no_utf8(tmp_path: Path) -> None:
     folder = write_plain(tmp_path, [("u", "a", 1)], ITEMS)
     (folder / "items.jsonl").write_bytes('{"item_id": "a", "title": "Crème"}'.encode("latin-1"))
-    with pytest.raises(InputError, match="items.jsonl, after line 0: it is not UTF-8"):
+    with pytest.raises(InputError, match=r"items.jsonl, after line 0: it is not UTF-8"):
         load_plain(folder)
 
 
 def test_missing_files(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="path: .* is not a folder"):
+    with pytest.raises(InputError, match=r"path: .* is not a folder"):
         load_plain(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="holds no items.jsonl"):
+    with pytest.raises(InputError, match=r"holds no items.jsonl"):
         load_plain(tmp_path)
     (tmp_path / "items.jsonl.gz").write_bytes(gzip.compress(b'{"item_id": "a", "title": "A"}'))
-    with pytest.raises(InputError, match="holds no interactions.csv"):
+    with pytest.raises(InputError, match=r"holds no interactions.csv"):
         load_plain(tmp_path)

@@ -34,10 +34,12 @@ def test_what_a_copier_would_win_is_left_out_and_counted() -> None:
 
 def test_same_day() -> None:
     noon = DAY * 100 + DAY // 2
-    times = {"late": (noon, noon, noon + DAY), "same": (noon, noon, noon + 60), "midnight": (noon, DAY * 101 - 1, DAY * 101)}
-    users = {
-        name: tuple(Interaction(i, t) for i, t in zip("abc", own, strict=True)) for name, own in times.items()
+    times = {
+        "late": (noon, noon, noon + DAY),
+        "same": (noon, noon, noon + 60),
+        "midnight": (noon, DAY * 101 - 1, DAY * 101),
     }
+    users = {name: tuple(Interaction(i, t) for i, t in zip("abc", own, strict=True)) for name, own in times.items()}
     users["unknown"] = tuple(Interaction(i) for i in "abc")
     items = dataset({"u": "abc"}).items
     split = leave_one_out(Dataset("days", users, items))

@@ -14,7 +14,9 @@ import numpy as np
 from webrec.eval.data.dataset import Dataset, Interaction, Item
 
 
-def dataset(sequences: Mapping[str, Sequence[str]], titles: Mapping[str, str] | None = None, step: int = 86_400) -> Dataset:
+def dataset(
+    sequences: Mapping[str, Sequence[str]], titles: Mapping[str, str] | None = None, step: int = 86_400
+) -> Dataset:
     """Users' items, one each `step` seconds; the title of an item is its id in words, unless `titles` says another."""
     ids = sorted({item for sequence in sequences.values() for item in sequence} | set(titles or {}))
     items = {i: Item(i, (titles or {}).get(i, f"Thing {i}")) for i in ids}

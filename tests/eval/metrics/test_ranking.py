@@ -14,7 +14,9 @@ from webrec.errors import InputError
 from webrec.eval.metrics.ranking import METRICS, chance, metric_values, target_ranks
 
 ROWS = st.integers(2, 25).flatmap(
-    lambda n: st.tuples(st.lists(st.sampled_from([-1.5, 0.0, 0.25, 1.0, 7.0]), min_size=n, max_size=n), st.integers(0, n - 1))
+    lambda n: st.tuples(
+        st.lists(st.sampled_from([-1.5, 0.0, 0.25, 1.0, 7.0]), min_size=n, max_size=n), st.integers(0, n - 1)
+    )
 )
 
 
@@ -67,7 +69,9 @@ def test_a_maintained_library_says_the_same(seed: int) -> None:
         theirs = retrieval.retrieval_normalized_dcg(given_scores, relevant, top_k=at)
         assert values[f"ndcg@{at}"][0] == pytest.approx(float(theirs), abs=1e-6)
         assert values[f"hr@{at}"][0] == float(retrieval.retrieval_hit_rate(given_scores, relevant, top_k=at))
-    assert values["mrr"][0] == pytest.approx(float(retrieval.retrieval_reciprocal_rank(given_scores, relevant)), abs=1e-6)
+    assert values["mrr"][0] == pytest.approx(
+        float(retrieval.retrieval_reciprocal_rank(given_scores, relevant)), abs=1e-6
+    )
 
 
 def test_chance() -> None:
