@@ -80,6 +80,12 @@ class FrozenExamples:
                 )
         return made
 
+    def count(self, part: Part) -> int:
+        """How many examples a part has in each sampling."""
+        import pyarrow.compute as pc
+
+        return int(pc.sum(self._is(part)).as_py() or 0) * int(self.manifest["config"]["draws"])
+
     def past(self, part: Part) -> dict[str, tuple[str, ...]]:
         """Everything each user of a part took before the target, oldest first."""
         ids = self.manifest["items"]

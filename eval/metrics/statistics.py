@@ -65,6 +65,24 @@ def interval(values: npt.ArrayLike, seed: int = 0) -> Interval:
     return Interval(float(table.mean()), low, high, table.shape[1])
 
 
+def intervals(values: npt.ArrayLike, seed: int = 0) -> list[Interval]:
+    """The interval of each column of (users, columns), all from the same resamples of users: quick for many columns."""
+    table = np.asarray(values, np.float64)
+    if table.ndim != 2 or table.size == 0:
+        raise InputError("values must be (users, columns), with at least one user")
+    users = table.shape[0]
+    generator, parts = np.random.default_rng(seed), []
+    rows = max(1, _CHUNK // users)
+    for done in range(0, RESAMPLES, rows):
+        places = generator.integers(0, users, (min(rows, RESAMPLES - done), users))
+        # How often each user was drawn, times the values: one matrix product instead of a gather for each column.
+        times = np.stack([np.bincount(row, minlength=users) for row in places]).astype(np.float64)
+        parts.append(times @ table / users)
+    ends = [_ends(column) for column in np.concatenate(parts).T]
+    means = table.mean(0)
+    return [Interval(float(mean), low, high, users) for mean, (low, high) in zip(means, ends, strict=True)]
+
+
 def seed_spread(values: npt.ArrayLike) -> float:
     """Standard deviation of the mean from one training seed to another; `values`: (seeds, users), at least two seeds."""
     table = np.asarray(values, np.float64)

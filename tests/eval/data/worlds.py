@@ -27,10 +27,10 @@ def dataset(
     return Dataset("small", users, items)
 
 
-def skewed(users: int = 400, items: int = 1000, length: int = 8, seed: int = 0) -> Dataset:
-    """Users who take popular items more often (the first four times as often as the last), each item once."""
+def skewed(users: int = 400, items: int = 1000, length: int = 8, seed: int = 0, flat: int = 300) -> Dataset:
+    """Users who take popular items more often (in proportion to 1 / (rank + flat)), each item once."""
     generator = np.random.default_rng(seed)
-    weights = 1 / np.arange(300, items + 300)
+    weights = 1 / np.arange(flat, items + flat)
     weights /= weights.sum()
     return dataset(
         {

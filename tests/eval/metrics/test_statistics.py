@@ -37,6 +37,17 @@ def test_the_interval_is_scipys() -> None:
     assert interval(values, seed=1) != found
 
 
+def test_many_columns_at_once_are_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = np.stack([sample(1), sample(2) ** 2, np.zeros(200)], axis=1)
+    found = statistics.intervals(table, seed=4)
+    assert found == [
+        statistics.Interval(pytest.approx(i.mean), pytest.approx(i.low), pytest.approx(i.high), 200)  # type: ignore[arg-type]
+        for i in (interval(column, seed=4) for column in table.T)
+    ]
+    monkeypatch.setattr(statistics, "_CHUNK", 200 * 3)
+    assert statistics.intervals(table)[0].low == pytest.approx(found[0].low, abs=0.003)
+
+
 def test_users_who_are_alike_leave_no_doubt() -> None:
     assert interval([0.5] * 30) == statistics.Interval(0.5, 0.5, 0.5, 30)
 
@@ -136,6 +147,7 @@ def test_a_users_draws_are_one_value() -> None:
 def test_wrong_input_is_named() -> None:
     for call in (
         lambda: interval([]),
+        lambda: statistics.intervals([1.0]),
         lambda: seed_spread([1.0, 2.0]),
         lambda: paired_test([1.0], [1.0, 2.0]),
         lambda: paired_test([], []),
