@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from webrec.eval.data.config import DataConfig
 from webrec.eval.evaluation.config import EvalConfig
-from webrec.eval.systems.config import CoOccurrenceConfig, SASRecConfig, SystemConfig
+from webrec.eval.systems.config import CoOccurrenceConfig, LanguageModelConfig, SASRecConfig, SystemConfig
 from webrec.eval.train_config import NOT_SETTINGS, PromptConfig, TrainRunConfig
 from webrec.models.config import LoraTuning, SoftPromptTuning
 from webrec.models.mp_head.config import MPHeadConfig
@@ -65,8 +65,9 @@ def eval_tables() -> str:
         ("Each entry of `systems` may be a kind alone, or a table with `kind` and:", SystemConfig),
         ("With `kind: co_occurrence`:", CoOccurrenceConfig),
         ("With `kind: sasrec`:", SASRecConfig),
+        ("With `kind: llm`; its `prompt` is a table as in [train.md](train.md), with `pages: 0`:", LanguageModelConfig),
     ):
-        inherited = SystemConfig.model_fields.keys() | {"kind"} if model is not SystemConfig else set()
+        inherited = SystemConfig.model_fields.keys() | {"kind", "prompt"} if model is not SystemConfig else set()
         own = {name: f for name, f in model.model_fields.items() if name not in inherited or model is DataConfig}
         rows += ["", note, "", *HEADING, *(_row(name, field) for name, field in own.items())]
     return "\n".join(rows) + "\n"

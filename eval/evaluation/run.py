@@ -15,12 +15,12 @@ from webrec.eval.evaluation.config import EvalConfig, data_name, system_name
 from webrec.eval.evaluation.rows import Piece, RowStore
 from webrec.eval.evaluation.summary import Summary, summarise, write_summary
 from webrec.eval.run_folder import RunFolder
-from webrec.eval.systems.config import LEARNED, AnySystem, build_system
+from webrec.eval.systems.config import LEARNED, SMALL_PIECES, AnySystem, build_system
 from webrec.eval.systems.system import answers
 
 OnEvent = Callable[[dict[str, Any]], None]
 PIECE = 4096
-"""Examples of a piece: what is lost, at most, when a run is killed."""
+"""Examples asked together by a quick system: what is lost, at most, when a run is killed."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,12 @@ def plan(config: EvalConfig, frozen: Mapping[str, FrozenExamples]) -> list[Fit]:
     for data, examples in frozen.items():
         count = examples.count(config.part)
         for system in config.systems:
+            size = min(PIECE, SMALL_PIECES.get(system.kind, PIECE))
             for seed in config.seeds if system.kind in LEARNED else config.seeds[:1]:
                 pieces = [
-                    Piece(data, sampling, system_name(system), seed, begin, min(begin + PIECE, count))
+                    Piece(data, sampling, system_name(system), seed, begin, min(begin + size, count))
                     for sampling in examples.samplings
-                    for begin in range(0, count, PIECE)
+                    for begin in range(0, count, size)
                 ]
                 fits.append(Fit(data, system, seed, tuple(pieces)))
     return fits

@@ -11,8 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from webrec.eval.systems.co_occurrence import CoOccurrence
 from webrec.eval.systems.counting import InversePopularity, Popularity, Random
 from webrec.eval.systems.item_knn import ItemKNN
+from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.systems.sasrec import SASRec
 from webrec.eval.systems.system import System
+from webrec.eval.train_config import PromptConfig
+from webrec.models.config import BackboneConfig
 
 
 class SystemConfig(BaseModel):
@@ -76,8 +79,27 @@ class SASRecConfig(SystemConfig):
     learning_rate: float = Field(default=1e-3, gt=0, description="Adam's learning rate.")
 
 
+class LanguageModelConfig(SystemConfig, BackboneConfig):
+    """A LLaMA that is asked with the titles alone."""
+
+    kind: Literal["llm"] = Field(default="llm", description="The backbone, or an adapter of it, without pages.")
+    prompt: PromptConfig = Field(
+        default=PromptConfig(pages=0), description="How the prompt is made, as in a training run."
+    )
+    score_by: Literal["mean", "sum"] = Field(
+        default="mean",
+        description="What ranks a candidate: the mean log-likelihood of its tokens, or their sum.",
+    )
+
+
 AnySystem = Annotated[
-    RandomConfig | PopularityConfig | InversePopularityConfig | ItemKNNConfig | CoOccurrenceConfig | SASRecConfig,
+    RandomConfig
+    | PopularityConfig
+    | InversePopularityConfig
+    | ItemKNNConfig
+    | CoOccurrenceConfig
+    | SASRecConfig
+    | LanguageModelConfig,
     Field(discriminator="kind"),
 ]
 _PLAIN: dict[str, Callable[[], System]] = {
@@ -86,6 +108,8 @@ _PLAIN: dict[str, Callable[[], System]] = {
     "inverse_popularity": InversePopularity,
     "item_knn": ItemKNN,
 }
+SMALL_PIECES = {"llm": 16}
+"""Examples asked together, for kinds that take long for each: what a killed run loses, at most."""
 LEARNED = frozenset({"random", "sasrec"})
 """Kinds whose scores depend on the training seed."""
 
@@ -97,4 +121,7 @@ def build_system(config: AnySystem, folder: Path, threads: int) -> System:
         return CoOccurrence(**settings)
     if config.kind == "sasrec":
         return SASRec(**settings, threads=threads, folder=folder)
+    if config.kind == "llm":
+        backbone = BackboneConfig(**{name: settings[name] for name in BackboneConfig.model_fields})
+        return LanguageModel(backbone, config.prompt, config.score_by, threads=threads)
     return _PLAIN[config.kind]()

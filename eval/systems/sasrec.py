@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from webrec.eval.systems.sasrec_checkpoint import Checkpoint, Epoch
 from webrec.eval.systems.sasrec_network import build_network, hidden_states, item_vectors, left_padded
 from webrec.eval.systems.sasrec_training import Plan, train, windows
 from webrec.eval.systems.system import NotFittedError
+from webrec.models.threads import torch_threads
 
 _AT_ONCE = 256
 
@@ -80,7 +80,7 @@ class SASRec:
         if self._folder is not None:
             told = [self._shape, _fields(plan), sorted(training.items), sequences, [_told(e) for e in validation]]
             checkpoint = Checkpoint(self._folder, hashlib.sha256(json.dumps(told).encode()).hexdigest())
-        with _threads(self._threads), torch.random.fork_rng(devices=[]):
+        with torch_threads(self._threads), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._network = build_network(len(self._numbers), **self._shape)
             value = (lambda: self._value(validation)) if validation else None
@@ -94,7 +94,7 @@ class SASRec:
         """`rank` of each, in batches."""
         if self._network is None:
             raise NotFittedError(self.name)
-        with _threads(self._threads):
+        with torch_threads(self._threads):
             return [
                 scores
                 for start in range(0, len(examples), _AT_ONCE)
@@ -138,15 +138,3 @@ def _fields(plan: Plan) -> dict[str, Any]:
 
 def _told(example: RankingExample) -> list[Any]:
     return [example.history, example.candidates, example.target]
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

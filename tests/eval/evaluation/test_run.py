@@ -131,12 +131,14 @@ run.evaluate(read_eval_config(Path(sys.argv[1])))
 
 
 @pytest.mark.slow
-def test_killed_at_ten_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_at_ten_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_bytes: Path) -> None:
     monkeypatch.setattr(run, "PIECE", 20)
-    unbroken = read_eval_config(write_config(tmp_path), ["output=unbroken"])
+    model = {"kind": "llm", "backbone": str(tiny_bytes), "dtype": "float32"}
+    systems = ["random", model, "popularity"]
+    unbroken = read_eval_config(write_config(tmp_path, systems=systems), ["output=unbroken"])
     whole = run.evaluate(unbroken)
     generator, killed = random.Random(0), 0
-    broken = read_eval_config(write_config(tmp_path, output="broken"))
+    broken = read_eval_config(write_config(tmp_path, systems=systems, output="broken"))
     while killed < 10:
         process = subprocess.Popen([sys.executable, "-c", CODE, str(tmp_path / "eval.yaml")])
         before = len(list(broken.output.glob("rows/**/*.parquet")))
