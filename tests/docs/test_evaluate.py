@@ -16,7 +16,7 @@ pytest.importorskip("pyarrow")
 from webrec.cli.main import main
 from webrec.eval.systems.config import AnySystem
 
-from ..eval.data.worlds import skewed, write_dataset  # noqa: TID252
+from ..worlds import skewed, write_dataset  # noqa: TID252
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "evaluate.md").read_text("utf-8")

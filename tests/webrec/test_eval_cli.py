@@ -16,7 +16,7 @@ pytest.importorskip("pyarrow")
 
 import yaml
 
-from ..eval.data.worlds import skewed, write_dataset  # noqa: TID252
+from ..worlds import skewed, write_dataset  # noqa: TID252
 
 
 def write_config(folder: Path, systems: object = ("random", "popularity"), **data: object) -> Path:

@@ -14,7 +14,7 @@ from webrec.eval.data.dataset import Dataset
 from webrec.eval.data.splitting import Split, leave_one_out
 from webrec.tools.text_safety import normalised
 
-from .worlds import dataset, skewed
+from ...worlds import dataset, skewed  # noqa: TID252
 
 DATA = skewed()
 SPLIT = leave_one_out(DATA)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from webrec.errors import InputError
 from webrec.eval.data.filtering import filter_dataset
 
-from .worlds import dataset
+from ...worlds import dataset  # noqa: TID252
 
 SEQUENCES = st.dictionaries(
     st.sampled_from([f"u{n}" for n in range(12)]),

@@ -17,7 +17,7 @@ from webrec.eval.data.build import frozen_examples
 from webrec.eval.data.config import WINDOWS, DataConfig
 from webrec.eval.data.splitting import leave_one_out
 
-from .worlds import skewed, write_dataset
+from ...worlds import skewed, write_dataset  # noqa: TID252
 
 DATA = skewed(users=150)
 

@@ -12,7 +12,7 @@ from webrec.errors import InputError
 from webrec.eval.data.dataset import Interaction, Item
 from webrec.eval.data.plain import load_plain
 
-from .worlds import write_plain
+from ...worlds import write_plain  # noqa: TID252
 
 ITEMS = [
     {"item_id": "a", "title": "  Soap\u200b &  Water "},

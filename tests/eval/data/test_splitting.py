@@ -8,7 +8,7 @@ from webrec.errors import InputError
 from webrec.eval.data.dataset import Dataset, Interaction
 from webrec.eval.data.splitting import DAY, leave_one_out, time_cut
 
-from .worlds import dataset, skewed
+from ...worlds import dataset, skewed  # noqa: TID252
 
 
 def test_leave_one_out() -> None:

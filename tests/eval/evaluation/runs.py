@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from ..data.worlds import skewed, write_dataset  # noqa: TID252
+from ...worlds import skewed, write_dataset  # noqa: TID252
 
 SYSTEMS: list[Any] = ["random", "popularity", {"kind": "co_occurrence", "name": "near", "steps": 2}]
 

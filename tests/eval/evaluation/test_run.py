@@ -27,7 +27,7 @@ from webrec.eval.evaluation.rows import RowStore
 from webrec.eval.evaluation.summary import SUMMARY_FILE, read_summary
 from webrec.eval.metrics.ranking import metric_values
 
-from ..data.worlds import skewed, write_dataset  # noqa: TID252
+from ...worlds import skewed, write_dataset  # noqa: TID252
 from .runs import write_config
 
 

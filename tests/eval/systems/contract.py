@@ -16,7 +16,7 @@ from webrec.eval.data.dataset import RankingExample, TrainingData
 from webrec.eval.data.splitting import leave_one_out
 from webrec.eval.systems.system import NotFittedError, System, answers
 
-from ..data.worlds import dataset  # noqa: TID252
+from ...worlds import dataset  # noqa: TID252
 
 
 def chain(

@@ -16,7 +16,7 @@ from webrec.eval.systems.co_occurrence import CoOccurrence
 from webrec.eval.systems.counting import InversePopularity, Popularity, Random
 from webrec.eval.systems.item_knn import ItemKNN
 
-from ..data.worlds import skewed  # noqa: TID252
+from ...worlds import skewed  # noqa: TID252
 from .contract import EXAMPLES, TRAINING, SystemContract
 
 SEQUENCES = {
