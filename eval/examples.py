@@ -105,18 +105,28 @@ def encode_example(chat: ChatEncoder, example: Example, prompt: PromptConfig, li
     Raises `InputError` if history and candidates alone need more, or a title has no token.
     """
     user = User.of(example.history, example.candidates, history_items=prompt.history_items, seed=prompt.seed)
-    pages = _pages(example, prompt.pages)
+    encoded, answers = encode_user(chat, user, _pages(example, prompt.pages), prompt, limit)
+    return EncodedExample(
+        key=example.key or "",
+        prompt=_compact(encoded),
+        candidates=[_compact(answer) for answer in answers],
+        target=user.candidates.index(clean(example.target)),
+    )
+
+
+def encode_user(
+    chat: ChatEncoder, user: User, pages: Sequence[tuple[str, str]], prompt: PromptConfig, limit: int
+) -> tuple[list[int], list[list[int]]]:
+    """The ids of the prompt with `pages` (title, text), and of each of the user's candidates as its answer.
+
+    Raises `InputError` if history and candidates alone need more than `limit`, or a title has no token.
+    """
     text, _ = fit_pages(chat, user, pages, limit, prompt.page_tokens, prompt.pages_tokens)
     answers = [chat.encode_answer(title) for title in user.candidates]
     for title, answer in zip(user.candidates, answers, strict=True):
         if not answer:
             raise InputError(f"candidates: {clean(title, 60)!r} has no token in this backbone; give another title")
-    return EncodedExample(
-        key=example.key or "",
-        prompt=_compact(chat.encode_turn(text)),
-        candidates=[_compact(answer) for answer in answers],
-        target=user.candidates.index(clean(example.target)),
-    )
+    return chat.encode_turn(text), answers
 
 
 def encode_examples(

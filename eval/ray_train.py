@@ -18,8 +18,8 @@ from filelock import FileLock
 from webrec import errors
 from webrec.errors import TrainingError, WebRecError
 from webrec.eval.ray_cluster import cpus_per_worker, machines, ray_cluster, require_ray, wants_gpu
-from webrec.eval.run_folder import RunFolder
 from webrec.eval.train_config import TrainRunConfig
+from webrec.eval.train_folder import TrainFolder
 from webrec.eval.train_run import OnEvent, PreparedRun, finished, ignore, prepare, read_data, require_train_extra
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def train_on_ray(
     """
     require_train_extra()
     require_ray()
-    with RunFolder(config) as folder:
+    with TrainFolder(config) as folder:
         if (done := finished(config)) is not None:
             on_event({"event": "finished"})
             return done

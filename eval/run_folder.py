@@ -1,8 +1,7 @@
-"""The output folder of a training run: held by one process, refused to another run, described by run.json."""
+"""The output folder of a run: held by one process, refused to another run, described by run.json."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import shutil
@@ -10,35 +9,36 @@ import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
 from webrec.errors import ConfigurationError
-from webrec.eval.train_config import NOT_SETTINGS, TrainRunConfig
-from webrec.models.config import DEFAULT_BACKBONE
 
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
-_VERSIONED = ("webrec", "torch", "transformers", "peft", "ray")
-_READ = 2**20
+_VERSIONED = ("webrec", "numpy", "torch", "transformers", "peft", "ray", "replay-rec")
 
 
 class RunFolder:
-    """The folder of one run. Use it as a context: nobody else writes to it meanwhile."""
+    """The folder of one run. Use it as a context: nobody else writes to it meanwhile.
 
-    def __init__(self, config: TrainRunConfig) -> None:
-        """Hash the data; nothing is written yet. Raises `ConfigurationError` if the data cannot be read."""
-        self.config = config
-        self.data = {name: _file_hash(name, getattr(config, name)) for name in ("train", "valid")}
-        self._lock = FileLock(config.output / LOCK_FILE)
+    `description` becomes run.json; its `fingerprint` is what makes the run what it is: with anything else in it the numbers
+    would be others. `kind`: what sort of run, for messages.
+    """
 
-    def __enter__(self) -> RunFolder:
+    def __init__(self, folder: Path, description: dict[str, Any], kind: str) -> None:
+        self.folder = folder
+        self._new = {**description, "starts": []}
+        self._kind = kind
+        self._lock = FileLock(folder / LOCK_FILE)
+
+    def __enter__(self) -> Self:
         """Take the folder.
 
         Raises `ConfigurationError` if it holds something else, belongs to a run of other settings or data, or is in use.
         """
-        folder = self.config.output
+        folder = self.folder
         try:
             known = (folder / RUN_FILE).exists()
             if not known and folder.is_dir() and (other := _foreign(folder)):
@@ -57,7 +57,7 @@ class RunFolder:
             if known:
                 self._check()
             else:
-                self._write(self._description())
+                self._write(self._new)
         except BaseException:
             self._lock.release()
             raise
@@ -66,18 +66,6 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         """Let others have it."""
         self._lock.release()
-
-    def fingerprint(self) -> dict[str, Any]:
-        """What makes the run what it is, beside its training settings: with anything else its numbers would be others."""
-        config = self.config
-        return {
-            **{f"{name} (sha256)": digest for name, digest in self.data.items()},
-            "backbone": backbone_identity(config),
-            "dtype": config.dtype,
-            "prompt": config.prompt.model_dump(mode="json"),
-            "tuning": config.tuning.model_dump(mode="json"),
-            "head": None if config.head is None else config.head.model_dump(mode="json"),
-        }
 
     def started(self, event: dict[str, Any]) -> None:
         """Note that the run starts, or goes on, with what `event` says of the machine."""
@@ -94,53 +82,29 @@ class RunFolder:
         )
         self._write(description)
 
-    def _description(self) -> dict[str, Any]:
-        config = self.config
-        return {
-            "config": config.model_dump(mode="json", exclude=set(NOT_SETTINGS)),
-            "sha256": self.data,
-            "seeds": {"prompt": config.prompt.seed, "training": config.training.seed},
-            "fingerprint": {**self.fingerprint(), "training": config.training.model_dump(mode="json")},
-            "starts": [],
-        }
-
     def _check(self) -> None:
-        found, own = self._read()["fingerprint"], self._description()["fingerprint"]
+        found, own = self._read()["fingerprint"], self._new["fingerprint"]
         for name in own:
             if found.get(name) != own[name]:
                 raise ConfigurationError(
-                    f"output: {self.config.output} is of another run ({_difference(name, found.get(name), own[name])}); "
+                    f"output: {self.folder} is of another run ({_difference(name, found.get(name), own[name])}); "
                     "give another folder, or remove that one"
                 )
 
     def _read(self) -> dict[str, Any]:
-        path = self.config.output / RUN_FILE
+        path = self.folder / RUN_FILE
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(found["fingerprint"], dict) and isinstance(found["starts"], list):
                 return dict(found)
         except (OSError, ValueError, KeyError, TypeError):
             pass
-        raise ConfigurationError(f"output: {path} is not of a training run; give another folder")
+        raise ConfigurationError(f"output: {path} is not of {self._kind}; give another folder")
 
     def _write(self, description: dict[str, Any]) -> None:
-        fresh = self.config.output / f"{RUN_FILE}.new"
+        fresh = self.folder / f"{RUN_FILE}.new"
         fresh.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
-        fresh.replace(self.config.output / RUN_FILE)
-
-
-def backbone_identity(config: TrainRunConfig) -> str:
-    """What tells one backbone from another without loading it, wherever its folder lies."""
-    folder = Path(config.backbone).expanduser()
-    if config.backbone == DEFAULT_BACKBONE or not folder.is_dir():
-        return config.backbone if config.revision is None else f"{config.backbone} at {config.revision}"
-    digest = hashlib.sha256()
-    for file in sorted([folder / "config.json", folder / "tokenizer.json", *folder.glob("*.safetensors")]):
-        if file.is_file():  # of weights the size, and the first megabyte, which lists all tensors
-            digest.update(f"{file.name} {file.stat().st_size} ".encode())
-            with file.open("rb") as stream:
-                digest.update(stream.read(_READ))
-    return f"{folder.name} ({digest.hexdigest()[:16]})"
+        fresh.replace(self.folder / RUN_FILE)
 
 
 def source_commit() -> str | None:
@@ -172,14 +136,6 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _file_hash(field: str, path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ConfigurationError(f"{field}: {path} cannot be read ({error.strerror}); give a JSONL file") from None
 
 
 def _foreign(folder: Path) -> str | None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from webrec.errors import ConfigurationError, missing_extra
 from webrec.eval.examples import Example, encode_examples, read_examples
-from webrec.eval.run_folder import RunFolder
 from webrec.eval.train_config import TrainRunConfig
+from webrec.eval.train_folder import TrainFolder
 from webrec.models.backbone import LoadedAdapter, get_backbone, require_model_extra, sharing_weights
 from webrec.models.packing import EncodedExample
 
@@ -47,7 +47,7 @@ def train_here(
     for wrong settings or data, `TrainingError` if training cannot go on.
     """
     require_train_extra()
-    with RunFolder(config) as folder:
+    with TrainFolder(config) as folder:
         if (done := finished(config)) is not None:
             on_event({"event": "finished"})
             return done

@@ -8,6 +8,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from webrec.eval.data.config import DataConfig
+from webrec.eval.evaluation.config import EvalConfig
+from webrec.eval.systems.config import CoOccurrenceConfig, LanguageModelConfig, SASRecConfig, SystemConfig
 from webrec.eval.train_config import NOT_SETTINGS, PromptConfig, TrainRunConfig
 from webrec.models.config import LoraTuning, SoftPromptTuning
 from webrec.models.mp_head.config import MPHeadConfig
@@ -16,7 +19,7 @@ from webrec.nodes.context import RunContext
 
 DOCS = Path(__file__).parents[1] / "docs"
 HEADING = ["| setting | default | meaning |", "| --- | --- | --- |"]
-TRAIN_BEGIN, TRAIN_END = "<!-- settings: written by scripts/write_settings.py -->\n", "<!-- end of settings -->\n"
+BEGIN, END = "<!-- settings: written by scripts/write_settings.py -->\n", "<!-- end of settings -->\n"
 TABLES: dict[str, tuple[type[BaseModel], str]] = {
     "prompt": (PromptConfig, "As the settings of the same names of `webrec recommend`."),
     "tuning": (LoraTuning, 'With `kind = "lora"`:'),
@@ -53,11 +56,28 @@ def train_tables() -> str:
     return "\n".join(rows) + "\n"
 
 
-def with_train_tables(document: str) -> str:
-    """docs/train.md with the tables between its two marks written anew."""
-    before, _, rest = document.partition(TRAIN_BEGIN)
-    _, _, after = rest.partition(TRAIN_END)
-    return f"{before}{TRAIN_BEGIN}\n{train_tables()}\n{TRAIN_END}{after}"
+def eval_tables() -> str:
+    """All settings of an evaluation."""
+    rows = ["At the top of the file:", "", *HEADING]
+    rows += [_row(name, field) for name, field in EvalConfig.model_fields.items()]
+    for note, model in (
+        ("Each entry of `data`:", DataConfig),
+        ("Each entry of `systems` may be a kind alone, or a table with `kind` and:", SystemConfig),
+        ("With `kind: co_occurrence`:", CoOccurrenceConfig),
+        ("With `kind: sasrec`:", SASRecConfig),
+        ("With `kind: llm`; its `prompt` is a table as in [train.md](train.md), with `pages: 0`:", LanguageModelConfig),
+    ):
+        inherited = SystemConfig.model_fields.keys() | {"kind", "prompt"} if model is not SystemConfig else set()
+        own = {name: f for name, f in model.model_fields.items() if name not in inherited or model is DataConfig}
+        rows += ["", note, "", *HEADING, *(_row(name, field) for name, field in own.items())]
+    return "\n".join(rows) + "\n"
+
+
+def with_tables(document: str, tables: str) -> str:
+    """A document with the tables between its two marks written anew."""
+    before, _, rest = document.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
 
 
 def _row(name: str, field: FieldInfo) -> str:
@@ -75,5 +95,6 @@ def _default(field: FieldInfo) -> str:
 
 if __name__ == "__main__":
     (DOCS / "settings.md").write_text(settings_table(), "utf-8")
-    train = DOCS / "train.md"
-    train.write_text(with_train_tables(train.read_text("utf-8")), "utf-8")
+    for name, tables in (("train.md", train_tables()), ("evaluate.md", eval_tables())):
+        document = DOCS / name
+        document.write_text(with_tables(document.read_text("utf-8"), tables), "utf-8")

@@ -146,11 +146,11 @@ def test_a_missing_extra_is_named(
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path, tiny_bytes: Path) -> None:
-    from webrec.eval.run_folder import RunFolder
     from webrec.eval.train_config import read_config
+    from webrec.eval.train_folder import TrainFolder
 
     config = write_run(tmp_path, tiny_bytes)
-    with RunFolder(read_config(config)):
+    with TrainFolder(read_config(config)):
         result = run("train", config)
     assert result.exit_code == 2
     assert "another process is writing to" in result.stderr

@@ -127,5 +127,5 @@ def test_every_setting_has_a_help_text() -> None:
 
 
 def test_it_needs_no_torch() -> None:
-    code = "import sys, webrec.eval.train_config, webrec.eval.run_folder, webrec.cli.train; assert 'torch' not in sys.modules"
+    code = "import sys, webrec.eval.train_config, webrec.eval.train_folder, webrec.cli.train; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,6 +10,7 @@ import click
 from webrec import __version__
 from webrec.cli.demo import demo
 from webrec.cli.doctor import doctor
+from webrec.cli.evaluate import evaluate
 from webrec.cli.mcp import mcp
 from webrec.cli.recommend import recommend
 from webrec.cli.searches import searches
@@ -41,5 +42,5 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
-for command in (recommend, demo, train, searches, doctor, mcp):
+for command in (recommend, demo, train, evaluate, searches, doctor, mcp):
     main.add_command(command)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 def train(
     context: click.Context, config: Path, changes: tuple[str, ...], workers: int | None, max_failures: int
 ) -> None:
-    """Train a LoRA or soft prompt with a message-passing head, as the TOML or JSON file CONFIG says.
+    """Train a LoRA or soft prompt with a message-passing head, as the TOML, YAML or JSON file CONFIG says.
 
     A run that was stopped or killed goes on from its newest checkpoint when the same command is called again.
     """
@@ -55,7 +55,7 @@ def train(
     settings = read_config(config, changes)
     progress = TrainProgress()
     try:
-        with progress, _stop_on_interrupt(progress) as stop:
+        with progress, stop_on_interrupt(progress, "this step") as stop:
             if workers is None:
                 from webrec.eval.train_run import train_here
 
@@ -77,16 +77,25 @@ def train(
     click.echo(_summary(settings, result))
 
 
+class Interruptible(Protocol):
+    """Progress of work that can be stopped between two units."""
+
+    interruptible: bool
+
+    def keep(self, text: str) -> None:
+        """Write a line that stays."""
+
+
 @contextmanager
-def _stop_on_interrupt(progress: TrainProgress) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C during training ends it after the step that is being computed; before that, or twice, at once."""
+def stop_on_interrupt(progress: Interruptible, unit: str) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C ends the work after the `unit` being computed, where it can be; before that, or twice, at once."""
     asked = threading.Event()
 
     def interrupted(*_: object) -> None:
-        if asked.is_set() or not progress.training:
+        if asked.is_set() or not progress.interruptible:
             raise KeyboardInterrupt
         asked.set()
-        progress.keep("stopping after this step; press Ctrl-C again to stop at once")
+        progress.keep(f"stopping after {unit}; press Ctrl-C again to stop at once")
 
     in_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGINT, interrupted) if in_main else None

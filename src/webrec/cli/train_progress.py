@@ -13,7 +13,7 @@ class TrainProgress(StatusLine):
     def __init__(self) -> None:
         super().__init__()
         self.step = 0
-        self.training = False
+        self.interruptible = False
         self.finished_before = False
         self._seconds: float | None = None
 
@@ -29,7 +29,7 @@ class TrainProgress(StatusLine):
         elif kind == "encoding":
             self.show(f"encoding {event['set']}: {event['done']:,} of {event['of']:,} examples")
         elif kind == "resumed":
-            self.training = True
+            self.interruptible = True
             self.step = event["step"]
             self.keep(f"going on from step {event['step']:,} of {event['steps']:,}")
         elif kind == "restarted":
@@ -44,7 +44,7 @@ class TrainProgress(StatusLine):
             self.finished_before = True
 
     def _validation(self, event: dict[str, Any]) -> None:
-        self.training = True
+        self.interruptible = True
         self.step = event["step"]
         self.keep(
             f"step {event['step']:,} of {event['steps']:,}: NDCG@10 {event['ndcg10']:.4f}, HR@10 {event['hr10']:.4f}, "
@@ -58,11 +58,12 @@ class TrainProgress(StatusLine):
         left = usual * (event["steps"] - event["step"])
         self.show(
             f"step {event['step']:,} of {event['steps']:,}, loss {event['loss']:.3f}, "
-            f"{event['examples_per_second']:.1f} examples/s, about {_duration(left)} of training left"
+            f"{event['examples_per_second']:.1f} examples/s, about {duration(left)} of training left"
         )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as one would say them."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

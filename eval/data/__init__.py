@@ -1,0 +1,1 @@
+"""Data for evaluations: loaders, filtering, splits, candidates, and the frozen file that every system reads."""

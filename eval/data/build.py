@@ -1,0 +1,119 @@
+"""From a data set's folder to its frozen examples, made once and found again by what they are made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from webrec.errors import InputError
+from webrec.eval.data.candidates import CandidateSampler, Sampling, check_matching
+from webrec.eval.data.config import WINDOWS, DataConfig
+from webrec.eval.data.dataset import Dataset, TrainingData
+from webrec.eval.data.filtering import filter_dataset
+from webrec.eval.data.frozen import FORMAT, FrozenExamples, Part, make_table, read_frozen, write_frozen
+from webrec.eval.data.plain import INTERACTIONS, ITEMS, load_plain, plain_file
+from webrec.eval.data.splitting import Case, Split, leave_one_out, time_cut
+
+_TRIED = 2_000
+"""Cases on which an unset window is tried."""
+Progress = Callable[[str], None]
+
+
+def frozen_examples(config: DataConfig, folder: Path, progress: Progress = lambda _: None) -> FrozenExamples:
+    """The frozen examples of `config`, from `folder` if they were made before. `progress` hears what is being done.
+
+    The file's name holds a hash of the source files and the configuration: other data or settings make another file. Raises
+    `InputError` for wrong data, `ConfigurationError` for a damaged file or a full disk.
+    """
+    progress("reading")
+    sources = source_hashes(config)
+    name = config.name or config.path.name
+    told = config.model_dump(mode="json", exclude={"path"})
+    key = hashlib.sha256(json.dumps([FORMAT, told, sources], sort_keys=True).encode()).hexdigest()[:16]
+    path = folder / f"{name}-{key}.parquet"
+    dataset, removed = filter_dataset(load_plain(config.path, name), config.min_interactions)
+    if not path.exists():
+        split = leave_one_out(dataset) if config.protocol == "leave_one_out" else time_cut(dataset)
+        manifest, table = _make(config, dataset, split, progress)
+        write_frozen(
+            path,
+            table,
+            {
+                "name": name,
+                "config": told,
+                "sources": sources,
+                "filtered": asdict(removed),
+                "left_out": split.left_out,
+                **manifest,
+            },
+        )
+    return read_frozen(path, dataset.items)
+
+
+def source_hashes(config: DataConfig) -> dict[str, str]:
+    """SHA-256 of each file that the data set is read from."""
+    hashes = {}
+    for name in (INTERACTIONS, ITEMS):
+        path = plain_file(config.path, name)
+        with path.open("rb") as file:
+            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
+
+
+def _make(config: DataConfig, dataset: Dataset, split: Split, progress: Progress) -> tuple[dict[str, Any], Any]:
+    cases: dict[Part, Sequence[Case]] = {
+        "validation": _some(split.validation, config.validation_users, config.seed),
+        "test": _some(split.test, config.test_users, config.seed),
+    }
+    taken = {user: frozenset(t.item_id for t in interactions) for user, interactions in dataset.users.items()}
+    window = config.candidates
+    if "matched" in config.samplings:
+        progress("choosing the window of matched candidates")
+        window = config.window or _widest(config, split.training, taken, cases["test"])
+    sampler = _sampler(config, split.training, taken, window)
+    drawn: dict[tuple[Part, Sampling], list[list[tuple[str, ...]]]] = {}
+    for part, own in cases.items():
+        for sampling in config.samplings:
+            progress(f"drawing {sampling} candidates for {len(own):,} users ({part})")
+            drawn[part, sampling] = [sampler.draw(case, sampling) for case in own]
+    told: dict[str, Any] = {"items": sorted(dataset.items), "redrawn": dict(sampler.redrawn), "window": window}
+    if "matched" in config.samplings:
+        told["matching"] = check_matching(split.training, cases["test"], drawn["test", "matched"])
+    table = make_table(split.training.sequences, cases, drawn, config.samplings, told["items"])
+    return told, table
+
+
+def _some(cases: Sequence[Case], most: int | None, seed: int) -> Sequence[Case]:
+    """`most` of the cases, drawn by `seed`, in their order."""
+    if most is None or len(cases) <= most:
+        return cases
+    chosen = np.random.default_rng(seed).choice(len(cases), most, replace=False)
+    return [cases[place] for place in sorted(chosen.tolist())]
+
+
+def _sampler(
+    config: DataConfig, training: TrainingData, taken: Mapping[str, frozenset[str]], window: int
+) -> CandidateSampler:
+    return CandidateSampler(training, taken, config.candidates, config.draws, config.seed, window)
+
+
+def _widest(
+    config: DataConfig, training: TrainingData, taken: Mapping[str, frozenset[str]], cases: Sequence[Case]
+) -> int:
+    """The widest window whose sets tell popularity nothing; only the candidates' counts are looked at, never a system."""
+    tried = _some(cases, _TRIED, config.seed)
+    for window in WINDOWS:
+        if config.candidates < window < len(training.items):
+            sampler = _sampler(config, training, taken, window)
+            try:
+                check_matching(training, tried, [sampler.draw(case, "matched") for case in tried], tolerance=0.015)
+            except InputError:
+                continue
+            return window
+    return config.candidates

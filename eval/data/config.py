@@ -1,0 +1,54 @@
+"""The settings of an evaluation's data: what is read, what is left out, how it is split, what the candidates are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from webrec.eval.data.candidates import SAMPLINGS, Sampling
+
+Protocol = Literal["leave_one_out", "time_cut"]
+WINDOWS = (200, 100, 50, 30)
+"""What an unset `window` tries before the narrowest, which is `candidates` itself."""
+
+
+class DataConfig(BaseModel):
+    """One data set as an evaluation uses it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Path = Field(
+        description="Folder with interactions.csv and items.jsonl (or .gz), relative to the configuration's file."
+    )
+    name: str | None = Field(default=None, description="Name in tables and files; unset takes the folder's.")
+    min_interactions: int = Field(
+        default=5, ge=0, le=1000, description="Users and items with fewer are removed, until none is left; 0 keeps all."
+    )
+    protocol: Protocol = Field(
+        default="leave_one_out",
+        description="leave_one_out: each user's last item tests, the one before validates; time_cut: the same moment for all users.",
+    )
+    history_items: int = Field(default=10, ge=1, le=200, description="How many of the user's last items systems see.")
+    candidates: int = Field(
+        default=20, ge=2, le=1000, description="Items to rank for each example, the target among them."
+    )
+    draws: int = Field(default=5, ge=1, le=100, description="Frozen candidate sets for each user and sampling.")
+    samplings: tuple[Sampling, ...] = Field(
+        default=SAMPLINGS,
+        min_length=1,
+        description="uniform: the other candidates are drawn evenly; matched: among items about as popular as the target.",
+    )
+    window: int | None = Field(
+        default=None,
+        ge=2,
+        description="Neighbours in popularity that matched draws from; unset takes the widest that tells nothing of the target.",
+    )
+    test_users: int | None = Field(
+        default=None, ge=1, description="Users to test on, drawn by the seed; unset takes all."
+    )
+    validation_users: int | None = Field(
+        default=1000, ge=1, description="Users to validate on, drawn by the seed; unset takes all."
+    )
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of everything that is drawn.")

@@ -1,0 +1,1 @@
+"""A whole evaluation: its configuration, its rows, running it, and what comes out."""

@@ -1,0 +1,83 @@
+"""The configuration of an evaluation, and reading it from a file. Free of torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from webrec.errors import ConfigurationError
+from webrec.eval.data.config import DataConfig
+from webrec.eval.data.frozen import Part
+from webrec.eval.run_folder import RUN_FILE
+from webrec.eval.settings_file import read_settings, sentence
+from webrec.eval.systems.config import AnySystem
+
+
+class EvalConfig(BaseModel):
+    """Which systems are asked about which data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    output: Path = Field(description="Folder of the run: new, empty, or that of the same run, which then goes on.")
+    data: tuple[DataConfig, ...] = Field(min_length=1, description="The data sets.")
+    systems: tuple[AnySystem, ...] = Field(
+        min_length=1, description="The systems: a kind, or a table with kind and settings."
+    )
+    seeds: tuple[int, ...] = Field(
+        default=(0,), min_length=1, description="Training seeds; systems without chance take the first alone."
+    )
+    part: Part = Field(default="test", description="test, or validation while anything is still being chosen.")
+    threads: int = Field(default=1, ge=1, le=1024, description="CPU threads of a system that computes with tensors.")
+
+    @field_validator("systems", mode="before")
+    @classmethod
+    def _kinds(cls, value: Any) -> Any:
+        return [{"kind": v} if isinstance(v, str) else v for v in value] if isinstance(value, list | tuple) else value
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        for field, names in (
+            ("systems", [system_name(s) for s in self.systems]),
+            ("data", [data_name(d) for d in self.data]),
+            ("seeds", [str(s) for s in self.seeds]),
+        ):
+            if twice := next((n for n in names if names.count(n) > 1), None):
+                raise ValueError(f"{field}: {twice} is there twice; give one of them another name, or remove it")
+        return self
+
+
+def system_name(system: AnySystem) -> str:
+    """What a system is called in tables and files."""
+    return system.name or system.kind
+
+
+def data_name(data: DataConfig) -> str:
+    """What a data set is called in tables and files."""
+    return data.name or data.path.name
+
+
+def read_eval_config(path: Path, changes: Iterable[str] = ()) -> EvalConfig:
+    """The configuration in a YAML, TOML or JSON file, with `changes` like `threads=2`.
+
+    Paths are relative to the file's folder. Raises `ConfigurationError`: one sentence naming the setting and the fix.
+    """
+    try:
+        config = EvalConfig.model_validate(read_settings(path, changes))
+    except ValidationError as error:
+        raise ConfigurationError(sentence(error)) from None
+    folder = path.resolve().parent
+    data = tuple(d.model_copy(update={"path": (folder / d.path.expanduser()).resolve()}) for d in config.data)
+    return config.model_copy(update={"data": data, "output": (folder / config.output.expanduser()).resolve()})
+
+
+def resumed_config(folder: Path) -> EvalConfig:
+    """The configuration of the run in `folder`. Raises `ConfigurationError` where there is none."""
+    try:
+        told = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["config"]
+        return EvalConfig.model_validate(told).model_copy(update={"output": folder.resolve()})
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigurationError(f"--resume: {folder} holds no evaluation; give the folder of one") from None

@@ -1,0 +1,1 @@
+"""Ranking metrics and the statistics that compare systems on them."""

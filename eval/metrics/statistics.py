@@ -1,0 +1,200 @@
+"""Intervals, tests and gains over users. Everything is a function of its arguments and a seed.
+
+The unit is the user: what a user's draws (and a system's training seeds) gave is averaged first. See docs/statistics.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from webrec.errors import InputError
+
+Floats = npt.NDArray[np.float64]
+RESAMPLES = 10_000
+LEVEL = 0.95
+_EXACT = 13
+"""Up to so many users all sign flips are enumerated."""
+_CHUNK = 2**24
+"""Numbers drawn at a time: bounds memory at some hundred MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and its 95 % bootstrap interval over `users`."""
+
+    mean: float
+    low: float
+    high: float
+    users: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One system against another on the same users: mean difference with its interval, the test's p, relative gain.
+
+    `gain`: ratio of means less 1, with its interval; None where the other's mean is 0. `detectable`: the smallest
+    difference that the test would find four times in five.
+    """
+
+    difference: Interval
+    p: float
+    gain: Interval | None
+    detectable: float
+
+
+def user_means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The mean of each user's values, by user."""
+    return {user: float(np.mean(own)) for user, own in values.items()}
+
+
+def interval(values: npt.ArrayLike, seed: int = 0) -> Interval:
+    """Percentile bootstrap over users of `values` (users,), or over users and training seeds of (seeds, users).
+
+    With seeds, each resample draws seeds and users, both with replacement. Raises `InputError` without any user.
+    """
+    table = np.atleast_2d(np.asarray(values, np.float64))
+    if table.ndim != 2 or table.size == 0:
+        raise InputError("values must be (users,) or (seeds, users), with at least one user")
+    means = _resampled(table, seed, lambda drawn: drawn.mean(-1))
+    low, high = _ends(means)
+    return Interval(float(table.mean()), low, high, table.shape[1])
+
+
+def intervals(values: npt.ArrayLike, seed: int = 0) -> list[Interval]:
+    """The interval of each column of (users, columns), all from the same resamples of users: quick for many columns."""
+    table = np.asarray(values, np.float64)
+    if table.ndim != 2 or table.size == 0:
+        raise InputError("values must be (users, columns), with at least one user")
+    users = table.shape[0]
+    generator, parts = np.random.default_rng(seed), []
+    rows = max(1, _CHUNK // users)
+    for done in range(0, RESAMPLES, rows):
+        places = generator.integers(0, users, (min(rows, RESAMPLES - done), users))
+        # How often each user was drawn, times the values: one matrix product instead of a gather for each column.
+        times = np.stack([np.bincount(row, minlength=users) for row in places]).astype(np.float64)
+        parts.append(times @ table / users)
+    ends = [_ends(column) for column in np.concatenate(parts).T]
+    means = table.mean(0)
+    return [Interval(float(mean), low, high, users) for mean, (low, high) in zip(means, ends, strict=True)]
+
+
+def seed_spread(values: npt.ArrayLike) -> float:
+    """Standard deviation of the mean from one training seed to another; `values`: (seeds, users), at least two seeds."""
+    table = np.asarray(values, np.float64)
+    if table.ndim != 2 or table.shape[0] < 2:
+        raise InputError("values must be (seeds, users) with at least two seeds")
+    return float(table.mean(1).std(ddof=1))
+
+
+def paired_test(system: npt.ArrayLike, other: npt.ArrayLike, seed: int = 0) -> float:
+    """Two-sided p of the paired sign-flip permutation test on the mean difference, over users (users,).
+
+    10,000 random flips, p = (1 + as extreme) / (1 + 10,000); all flips where there are at most 13 users that differ.
+    """
+    differences = _differences(system, other)
+    differences = differences[differences != 0]  # a flip changes nothing there
+    users = len(differences)
+    if users == 0:
+        return 1.0
+    observed = abs(differences.sum()) * (1 - 1e-12)  # a flip that gives the same sum must count, rounding or not
+    if users <= _EXACT:
+        signs = 1.0 - 2.0 * ((np.arange(2**users)[:, None] >> np.arange(users)) & 1)
+        return float((np.abs(signs @ differences) >= observed).mean())
+    generator, extreme, done = np.random.default_rng(seed), 0, 0
+    while done < RESAMPLES:
+        rows = min(RESAMPLES - done, max(1, _CHUNK // users))
+        signs = generator.integers(0, 2, (rows, users), dtype=np.int8).astype(np.float32) * 2 - 1
+        extreme += int((np.abs(signs @ differences) >= observed).sum())
+        done += rows
+    return (1 + extreme) / (1 + RESAMPLES)
+
+
+def compare(system: npt.ArrayLike, other: npt.ArrayLike, seed: int = 0) -> Comparison:
+    """`system` against `other`, both (users,), the same users in the same order."""
+    pair = np.stack([np.asarray(system, np.float64), np.asarray(other, np.float64)])
+    differences = _differences(system, other)
+    gain = None
+    if pair[1].mean() > 0:
+        drawn = _bootstrap(differences.size, seed, lambda places: pair[:, places].mean(-1))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = drawn[0] / drawn[1] - 1
+        low, high = _ends(ratios[np.isfinite(ratios)])
+        gain = Interval(float(pair[0].mean() / pair[1].mean() - 1), low, high, differences.size)
+    return Comparison(
+        interval(differences, seed), paired_test(system, other, seed), gain, smallest_detectable(differences)
+    )
+
+
+def smallest_detectable(differences: npt.ArrayLike, power: float = 0.8, alpha: float = 0.05) -> float:
+    """The mean difference that a two-sided test at `alpha` finds with `power`: (z₁₋α/₂ + z_power) · s / √users.
+
+    s is the standard deviation of the paired `differences` (users,); nan for fewer than two users.
+    """
+    values = np.asarray(differences, np.float64)
+    if values.size < 2:
+        return float("nan")
+    factor = NormalDist().inv_cdf(1 - alpha / 2) + NormalDist().inv_cdf(power)
+    return float(factor * values.std(ddof=1) / np.sqrt(values.size))
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's adjusted p for each cell, in the order given: below .05 means significant with all the cells looked at."""
+    order = sorted(p_values, key=lambda cell: p_values[cell])
+    adjusted, largest = {}, 0.0
+    for place, cell in enumerate(order):
+        largest = max(largest, min(1.0, p_values[cell] * (len(order) - place)))
+        adjusted[cell] = largest
+    return {cell: adjusted[cell] for cell in p_values}
+
+
+def beats_all(system: npt.ArrayLike, rivals: Mapping[str, npt.ArrayLike], seed: int = 0) -> tuple[bool, float]:
+    """Whether `system` is better than every rival in the mean, and the largest p of its comparisons with them."""
+    if not rivals:
+        raise InputError("rivals must name at least one system")
+    own = np.asarray(system, np.float64)
+    better = all(own.mean() > np.asarray(rival, np.float64).mean() for rival in rivals.values())
+    return better, max(paired_test(own, rival, seed) for rival in rivals.values())
+
+
+def _differences(system: npt.ArrayLike, other: npt.ArrayLike) -> Floats:
+    first, second = np.asarray(system, np.float64), np.asarray(other, np.float64)
+    if first.shape != second.shape or first.ndim != 1 or first.size == 0:
+        raise InputError(
+            f"both systems must have one value for each of the same users, not {first.shape} and {second.shape}"
+        )
+    return first - second
+
+
+def _resampled(table: Floats, seed: int, statistic: Callable[[Floats], Floats]) -> Floats:
+    seeds, users = table.shape
+    if seeds == 1:
+        only: Floats = _bootstrap(users, seed, lambda places: statistic(table[0][places])[None])[0]
+        return only
+    generator = np.random.default_rng(seed)
+    means = np.empty(RESAMPLES)
+    for number in range(RESAMPLES):
+        rows = generator.integers(0, seeds, seeds)
+        # The mean over drawn seeds first: then one draw of users serves all of them.
+        means[number] = statistic(table[rows].mean(0)[generator.integers(0, users, users)])
+    return means
+
+
+def _bootstrap(users: int, seed: int, statistic: Callable[[npt.NDArray[np.int64]], Floats]) -> Floats:
+    """`statistic` of (resamples, users) places, (values, resamples), in chunks that fit in memory."""
+    generator = np.random.default_rng(seed)
+    rows = max(1, _CHUNK // users)
+    parts = [
+        statistic(generator.integers(0, users, (min(rows, RESAMPLES - done), users)))
+        for done in range(0, RESAMPLES, rows)
+    ]
+    return np.concatenate(parts, axis=-1)
+
+
+def _ends(values: Floats) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

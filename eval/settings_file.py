@@ -1,0 +1,102 @@
+"""Reading a file of settings: TOML, JSON or YAML, with changes given beside it, and what is wrong with it in one sentence."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from webrec.errors import ConfigurationError
+from webrec.nodes.validation import first_error
+from webrec.tools.text_safety import clean
+
+_READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    ".json": ("JSON", json.loads),
+    ".yaml": ("YAML", yaml.safe_load),
+    ".yml": ("YAML", yaml.safe_load),
+}
+_TOML = ("TOML", tomllib.loads)
+
+
+def read_settings(path: Path, changes: Iterable[str] = ()) -> dict[str, Any]:
+    """The settings in a file, by its ending (TOML unless .json, .yaml or .yml), with `changes` like `training.epochs=1`.
+
+    The text "none" unsets a setting. Raises `ConfigurationError`.
+    """
+    data = _parse(path)
+    for change in changes:
+        _apply(data, change)
+    return {name: _without_none(value) for name, value in data.items()}
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: it cannot be read ({error.strerror}); give a file of settings") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: it is not UTF-8 text; save it as UTF-8") from None
+    format_name, read = _READERS.get(path.suffix.lower(), _TOML)
+    try:
+        data = read(text)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path}: it is not {format_name} ({clean(str(error))}); correct it there") from None
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{path}: it is not an object of settings; write each as name and value")
+    return data
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null: the text "none" stands for it."""
+    if isinstance(value, dict):
+        return {name: _without_none(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_none(inner) for inner in value]
+    return None if value == "none" else value
+
+
+def _apply(data: dict[str, Any], change: str) -> None:
+    """Set one value, `table.name=value`; the value is TOML, or plain text where that fails."""
+    name, found, text = change.partition("=")
+    *tables, last = (part.strip() for part in name.split("."))
+    if not found or not last or not all(tables):
+        raise ConfigurationError(f"--set: {change!r} is no setting; write it like training.epochs=1")
+    try:
+        value: Any = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for table in tables:
+        inner = data.setdefault(table, {})
+        if not isinstance(inner, dict):
+            raise ConfigurationError(f"--set: {change!r} names a table, but {table} is {inner!r}; set {table} itself")
+        data = inner
+    data[last] = value
+
+
+def sentence(error: ValidationError) -> str:
+    """The first problem as `table.name: what is wrong`."""
+    problem = error.errors(include_url=False, include_context=True)[0]
+    location = problem["loc"]
+    if problem["type"] == "union_tag_invalid":
+        *tags, last = problem["ctx"]["expected_tags"].replace("'", "").split(", ")
+        known = f"{', '.join(tags)} or {last}" if tags else last
+        return f"{_path(location)}.kind: {clean(str(problem['ctx']['tag']), 60)!r} is unknown; use {known}"
+    if problem["type"] == "missing":
+        return f"{_path(location)}: it is missing; set it in the configuration"
+    if problem["type"] in {"model_type", "model_attributes_type", "dict_type"}:
+        return f"{'.'.join(map(str, location[:1]))}: it is not a table; write its settings under [{location[0]}]"
+    # Pydantic names the member of a union, told apart by its kind, as if it were a field.
+    said = first_error(error)
+    union = 2 if location[:1] == ("systems",) else 1 if location[:1] == ("tuning",) else 0
+    if not union or len(location) <= union + 1:
+        return said
+    return said.replace(f"{_path(location[:union])}.{location[union]}", _path(location[:union]), 1)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")

@@ -1,0 +1,1 @@
+"""The systems that an evaluation compares, one small protocol for all."""

@@ -1,0 +1,81 @@
+"""A LLaMA that ranks candidates by how likely their titles are as the answer to the paper's prompt, without pages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+from webrec.errors import ConfigurationError
+from webrec.eval.data.dataset import Item, RankingExample, TrainingData
+from webrec.eval.systems.system import Answer, NotFittedError
+from webrec.eval.train_config import PromptConfig
+from webrec.models.backbone import Backbone, get_backbone
+from webrec.models.config import BackboneConfig
+
+
+class LanguageModel:
+    """The backbone as `webrec recommend --no-retrieval` asks it: zero-shot, or with a trained adapter.
+
+    `threads`: CPU threads of the model while it computes. `fit` loads it and remembers the titles; nothing is trained. Raises
+    `ConfigurationError` for a prompt with pages, and from `fit` for a backbone or adapter that cannot be loaded.
+    """
+
+    name = "llm"
+
+    def __init__(
+        self,
+        backbone: BackboneConfig,
+        prompt: PromptConfig,
+        score_by: Literal["mean", "sum"] = "mean",
+        *,
+        threads: int = 1,
+    ) -> None:
+        if prompt.pages:
+            raise ConfigurationError("prompt.pages: this system reads no pages; set it to 0")
+        self._config, self._prompt, self._score_by, self._threads = backbone, prompt, score_by, threads
+        self._backbone: Backbone | None = None
+        self._items: dict[str, Item] = {}
+
+    def fit(self, training: TrainingData, seed: int, validation: Sequence[RankingExample] = ()) -> None:
+        """Load the model."""
+        self._items = dict(training.items)
+        self._backbone = get_backbone(self._config)
+
+    def rank(self, example: RankingExample) -> list[float]:
+        """Log-likelihoods in nats, the mean over a title's tokens or their sum."""
+        return list(self._answer(example).scores)
+
+    def rank_many(self, examples: Sequence[RankingExample]) -> list[list[float]]:
+        """`rank` of each."""
+        return [self.rank(example) for example in examples]
+
+    def answer_many(self, examples: Sequence[RankingExample]) -> list[Answer]:
+        """`rank` of each, with time and tokens."""
+        return [self._answer(example) for example in examples]
+
+    def _answer(self, example: RankingExample) -> Answer:
+        from webrec.eval.examples import encode_user
+        from webrec.models.scoring import score_candidates
+        from webrec.models.threads import torch_threads
+        from webrec.nodes.prompt import User, prompt_order
+
+        if (backbone := self._backbone) is None:
+            raise NotFittedError(self.name)
+        began = time.perf_counter()
+        titles = [self._items[item_id].title for item_id in example.candidates]
+        user = User.of(
+            [self._items[item_id].title for item_id in example.history],
+            titles,
+            history_items=self._prompt.history_items,
+            seed=self._prompt.seed,
+        )
+        limit = min(self._prompt.prompt_tokens or backbone.context_length, backbone.context_length)
+        prompt, answers = encode_user(backbone.chat, user, [], self._prompt, limit)
+        with torch_threads(self._threads):
+            found = score_candidates(backbone, prompt, answers)
+        scores = [0.0] * len(titles)
+        for place, likelihood in zip(prompt_order(titles, self._prompt.seed), found, strict=True):
+            scores[place] = likelihood.mean if self._score_by == "mean" else likelihood.total
+        tokens = len(prompt) + sum(len(answer) for answer in answers)
+        return Answer(tuple(scores), time.perf_counter() - began, tokens_read=tokens)

@@ -1,0 +1,122 @@
+"""`webrec eval CONFIG`: ask systems about data sets, and say how well they rank."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from webrec.cli.progress import StatusLine
+from webrec.cli.train import stop_on_interrupt
+from webrec.cli.train_progress import duration
+from webrec.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from webrec.eval.evaluation.summary import Summary
+
+
+@click.command("eval")
+@click.argument("config", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Go on with the run in FOLDER, whose settings are there, instead of CONFIG.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change a setting, e.g. threads=2; may be given again. Paths are relative to CONFIG, as inside it.",
+)
+@click.pass_context
+def evaluate(context: click.Context, config: Path | None, resume: Path | None, changes: tuple[str, ...]) -> None:
+    """Evaluate systems as the YAML, TOML or JSON file CONFIG says, and print the table.
+
+    A run that was stopped or killed goes on when the same command is called again, or with --resume; nothing is asked twice.
+    """
+    from webrec.eval.evaluation.config import read_eval_config, resumed_config
+    from webrec.eval.evaluation.run import evaluate as run
+
+    if (config is None) == (resume is None):
+        raise ConfigurationError("CONFIG: give either a file of settings or --resume with the folder of a run")
+    if resume is not None and changes:
+        raise ConfigurationError("--set: a run that goes on keeps its settings; leave --set out, or start another run")
+    settings = read_eval_config(config, changes) if config is not None else resumed_config(resume or Path())
+    progress = EvalProgress()
+    try:
+        with progress, stop_on_interrupt(progress, "this piece") as stop:
+            summary = run(settings, on_event=progress, stop=stop)
+    except KeyboardInterrupt:
+        click.echo(
+            f"webrec: interrupted after {progress.done:,} of {progress.rows:,} rows, which are kept; "
+            f"go on with: webrec eval --resume {settings.output}",
+            err=True,
+        )
+        context.exit(130)
+    click.echo(table(summary))
+    click.echo(f"rows and summary: {settings.output}")
+
+
+class EvalProgress(StatusLine):
+    """What is being done, how many rows there are, and the time left at the pace so far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = self.done = 0
+        self.interruptible = False
+        self._asked = 0
+        self._began = time.monotonic()
+        self._doing = ""
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Show what the event says."""
+        kind = event["event"]
+        if kind == "data":
+            self.show(f"{event['data']}: {event['doing']}")
+        elif kind == "planned":
+            self.rows, self.done = event["rows"], event["done"]
+            self._began = time.monotonic()
+            before = f", {self.done:,} of them there already" if self.done else ""
+            self.keep(f"{self.rows:,} rows{before}")
+        elif kind == "fitting":
+            self.interruptible = False  # learning keeps its own state: Ctrl-C need not wait
+            self._doing = f"{event['data']}, {event['system']}, seed {event['seed']}"
+            self.show(f"{self._doing}: learning; {self.done:,} of {self.rows:,} rows")
+        elif kind == "fitted":
+            self.interruptible = True
+        elif kind == "answered":
+            self.done += event["rows"]
+            self._asked += event["rows"]
+            left = (time.monotonic() - self._began) / self._asked * (self.rows - self.done)
+            self.show(f"{self._doing}: {self.done:,} of {self.rows:,} rows, about {duration(left)} left at this pace")
+        elif kind == "summarising":
+            self.interruptible = False
+            self.show("computing intervals and tests")
+
+
+def table(summary: Summary) -> str:
+    """One table for each data set and sampling, best first: means with 95 % intervals, and the gap to the best."""
+    lines: list[str] = []
+    for data, sampling in dict.fromkeys((c.data, c.sampling) for c in summary.cells):
+        cells = [c for c in summary.cells if (c.data, c.sampling) == (data, sampling)]
+        pairs = {p.rival: p for p in summary.pairs if (p.data, p.sampling) == (data, sampling)}
+        width = max(len(c.system) for c in cells)
+        lines += ["", f"{data}, {sampling} candidates, {cells[0].users:,} users"]
+        lines.append(f"{'':{width}}  NDCG@10 (95 %)        HR@10 (95 %)          HR@5   MRR    behind the best")
+        for cell in sorted(cells, key=lambda c: -c.metrics[summary.metric][0]):
+            shown = [
+                f"{m:.3f} ({low:.3f}-{high:.3f})" for m, low, high in (cell.metrics[n] for n in ("ndcg@10", "hr@10"))
+            ]
+            pair = pairs.get(cell.system)
+            behind = "" if pair is None else f"{pair.difference[0]:.3f}, p {pair.p:.4f}"
+            lines.append(
+                f"{cell.system:{width}}  {shown[0]}   {shown[1]}   {cell.metrics['hr@5'][0]:.3f}  "
+                f"{cell.metrics['mrr'][0]:.3f}  {behind}"
+            )
+        expected = summary.chance[data]
+        lines.append(f"{'chance':{width}}  {expected['ndcg@10']:.3f}                 {expected['hr@10']:.3f}")
+    return "\n".join(lines[1:])

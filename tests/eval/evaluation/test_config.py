@@ -1,0 +1,98 @@
+"""Reading the configuration of an evaluation, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from webrec.errors import ConfigurationError
+from webrec.eval.evaluation.config import EvalConfig, read_eval_config, resumed_config, system_name
+from webrec.eval.systems.config import CoOccurrenceConfig, PopularityConfig, RandomConfig
+
+from .runs import write_config
+
+
+def test_a_system_is_a_kind_or_a_table(tmp_path: Path) -> None:
+    config = read_eval_config(write_config(tmp_path))
+    assert config.systems == (RandomConfig(), PopularityConfig(), CoOccurrenceConfig(name="near", steps=2))
+    assert [system_name(s) for s in config.systems] == ["random", "popularity", "near"]
+    assert config.data[0].path == tmp_path / "films"
+    assert config.output == tmp_path / "run"
+
+
+def test_changes_and_other_formats(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    assert read_eval_config(path, ["threads=2", "seeds=[4]"]).seeds == (4,)
+    toml = tmp_path / "eval.toml"
+    toml.write_text('output = "o"\nsystems = ["random"]\n[[data]]\npath = "films"\ntest_users = "none"\n')
+    assert read_eval_config(toml).data[0].test_users is None
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"systms": []}, "systms: there is no such field; remove it or check its spelling"),
+    ({"systems": ["popularty"]}, r"systems\[0\].kind: 'popularty' is unknown; use random, popularity, .* or llm"),
+    ({"systems": [{"kind": "co_occurrence", "steps": 0}]}, r"systems\[0\].steps: Input should be greater"),
+    ({"systems": [{"kind": "popularity", "stepz": 1}]}, r"systems\[0\].stepz: there is no such field"),
+    ({"systems": [{"steps": 1}]}, r"systems\[0\]"),
+    ({"systems": []}, "systems: .* at least 1 item"),
+    ({"systems": ["random", "random"]}, "systems: random is there twice; give one of them another name"),
+    ({"systems": [{"kind": "random", "name": "../x"}]}, r"systems\[0\].name: "),
+    ({"data": []}, "data: .* at least 1 item"),
+    ({"data": [{}]}, r"data\[0\].path: it is missing"),
+    ({"data": [{"path": "films"}, {"path": "x/films"}]}, "data: films is there twice"),
+    (
+        {"data": [{"path": "films", "samplings": ["popular"]}]},
+        r"data\[0\].samplings\[0\]: Input should be 'uniform' or 'matched'",
+    ),
+    ({"data": "films"}, "data: "),
+    ({"part": "train"}, "part: Input should be 'validation' or 'test'"),
+    ({"seeds": [1, 1]}, "seeds: 1 is there twice"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG)
+def test_wrong_settings(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        read_eval_config(write_config(tmp_path, **changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", "it is not YAML"),
+        ("- 1", "not an object of settings"),
+        ("", "not an object"),
+        ("\xff", "output: it is missing|not UTF-8|not an object"),
+    ],
+)
+def test_wrong_files(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "eval.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        read_eval_config(path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        read_eval_config(tmp_path / "nowhere.yaml")
+
+
+def test_a_folder_without_a_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"--resume: .* holds no evaluation; give the folder of one"):
+        resumed_config(tmp_path)
+
+
+def test_every_setting_has_a_help_text() -> None:
+    from webrec.eval.data.config import DataConfig
+    from webrec.eval.systems.config import SASRecConfig
+
+    for model in (EvalConfig, DataConfig, SASRecConfig, CoOccurrenceConfig):
+        assert all(field.description for field in model.model_fields.values())
+
+
+def test_reading_settings_needs_no_torch() -> None:
+    code = "import sys, webrec.eval.evaluation.config, webrec.cli.evaluate; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

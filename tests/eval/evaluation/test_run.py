@@ -1,0 +1,224 @@
+"""A whole evaluation: its numbers, exactly once, whatever stops it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow")
+
+import pyarrow.parquet as pq
+
+from webrec.errors import ConfigurationError
+from webrec.eval.evaluation import run
+from webrec.eval.evaluation.config import EvalConfig, read_eval_config, resumed_config
+from webrec.eval.evaluation.rows import RowStore
+from webrec.eval.evaluation.summary import SUMMARY_FILE, read_summary
+from webrec.eval.metrics.ranking import metric_values
+
+from ...worlds import skewed, write_dataset  # noqa: TID252
+from .runs import write_config
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(run, "PIECE", 50)
+    monkeypatch.setenv("WEBREC_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> EvalConfig:
+    return read_eval_config(write_config(tmp_path))
+
+
+def rows(folder: Path) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """What was answered to whom; each must be there once."""
+    found = [row for path in sorted(folder.glob("rows/**/*.parquet")) for row in pq.read_table(path).to_pylist()]
+    told = {
+        (r["data"], r["sampling"], r["system"], r["seed"], r["key"]): (r["rank"], tuple(r["scores"])) for r in found
+    }
+    assert len(told) == len(found)
+    return told
+
+
+def test_rows_and_summary(config: EvalConfig) -> None:
+    summary = run.evaluate(config)
+    found = rows(config.output)
+    # 120 users with 2 draws each, two samplings; random with two seeds, the others with one.
+    assert len(found) == 240 * 2 * 4
+    for cell in summary.cells:
+        own: dict[str, list[int]] = {}
+        for (_, sampling, system, _, key), (rank, _) in found.items():
+            if (sampling, system) == (cell.sampling, cell.system):
+                own.setdefault(key.partition("#")[0], []).append(rank)
+        assert (cell.users, cell.examples) == (120, 240)
+        assert cell.seeds == (2 if cell.system == "random" else 1)
+        for name, (mean, low, high) in cell.metrics.items():
+            by_user = [metric_values(np.array(ranks))[name].mean() for ranks in own.values()]
+            assert mean == pytest.approx(np.mean(by_user), abs=1e-6)
+            assert low <= mean <= high
+    assert read_summary(config.output) == summary
+    told = json.loads((config.output / "run.json").read_text())
+    assert told["data"]["films"]["digest"]
+    assert len(told["starts"]) == 1
+    assert told["starts"][0]["versions"]["webrec"]
+
+
+def test_popularity_wins_where_it_can(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "hits", skewed(users=120, items=150, flat=3))
+    data = {"path": "hits", "min_interactions": 0, "samplings": ["uniform"]}
+    summary = run.evaluate(read_eval_config(write_config(tmp_path, data=[data])))
+    found = {(c.sampling, c.system): c.metrics["ndcg@10"][0] for c in summary.cells}
+    assert found["uniform", "popularity"] > found["uniform", "random"] + 0.05
+    assert abs(found["uniform", "random"] - 0.227) < 0.05
+    pair = next(p for p in summary.pairs if (p.sampling, p.rival) == ("uniform", "random"))
+    assert pair.p < 0.01
+    assert pair.difference[0] == pytest.approx(found["uniform", pair.system] - found["uniform", "random"], abs=1e-5)
+
+
+def test_nothing_is_asked_twice(config: EvalConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.evaluate(config)
+    before, (file, *_) = rows(config.output), sorted(config.output.glob("rows/**/*.parquet"))
+    file.unlink()
+    asked: list[int] = []
+    ask = run.answers
+    monkeypatch.setattr(run, "answers", lambda system, examples: asked.append(len(examples)) or ask(system, examples))
+    again = run.evaluate(resumed_config(config.output))
+    assert asked == [50]
+    assert rows(config.output) == before
+    assert again == read_summary(config.output)
+
+
+def test_stopped_between_pieces(config: EvalConfig) -> None:
+    events: list[dict[str, Any]] = []
+    with pytest.raises(KeyboardInterrupt):
+        run.evaluate(config, on_event=events.append, stop=lambda: sum(e["event"] == "answered" for e in events) == 7)
+    assert len(rows(config.output)) == sum(e["rows"] for e in events if e["event"] == "answered")
+    assert not (config.output / SUMMARY_FILE).exists()
+    with pytest.raises(ConfigurationError, match="holds no finished evaluation; finish it with webrec eval --resume"):
+        read_summary(config.output)
+    kept = len(rows(config.output))
+    run.evaluate(config, on_event=events.append)
+    planned = [e for e in events if e["event"] == "planned"]
+    assert [e["done"] for e in planned] == [0, kept]
+    assert len(rows(config.output)) == planned[1]["rows"] == 1920
+
+
+CODE = """
+import sys, time
+from pathlib import Path
+from webrec.eval.evaluation import run
+from webrec.eval.evaluation.config import read_eval_config
+run.PIECE = 20
+ask = run.answers
+def slowly(system, examples):
+    time.sleep(0.01)
+    return ask(system, examples)
+run.answers = slowly
+run.evaluate(read_eval_config(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_bytes: Path) -> None:
+    monkeypatch.setattr(run, "PIECE", 20)
+    model = {"kind": "llm", "backbone": str(tiny_bytes), "dtype": "float32"}
+    systems = ["random", model, "popularity"]
+    unbroken = read_eval_config(write_config(tmp_path, systems=systems), ["output=unbroken"])
+    whole = run.evaluate(unbroken)
+    generator, killed = random.Random(0), 0
+    broken = read_eval_config(write_config(tmp_path, systems=systems, output="broken"))
+    while killed < 10:
+        process = subprocess.Popen([sys.executable, "-c", CODE, str(tmp_path / "eval.yaml")])
+        before = len(list(broken.output.glob("rows/**/*.parquet")))
+        while process.poll() is None and len(list(broken.output.glob("rows/**/*.parquet"))) <= before:
+            time.sleep(0.01)
+        time.sleep(generator.uniform(0, 0.08))
+        if process.poll() is not None:
+            break  # it finished: there was nothing left to kill
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        killed += 1
+    assert killed == 10
+    assert run.evaluate(broken).cells == [
+        c.model_copy(update={"seconds_per_example": found.seconds_per_example})
+        for c, found in zip(whole.cells, read_summary(broken.output).cells, strict=True)
+    ]
+    assert rows(broken.output) == rows(unbroken.output)
+
+
+def test_another_run_is_refused(config: EvalConfig, tmp_path: Path) -> None:
+    run.evaluate(config)
+    for changes, message in (
+        ({"seeds": [5]}, "seeds is"),
+        ({"systems": ["random"]}, "systems.near"),
+        ({"data": [{"path": "films", "min_interactions": 0, "draws": 3}]}, "examples.films"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"is of another run .*{message}"):
+            run.evaluate(read_eval_config(write_config(tmp_path, **changes)))
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigurationError, match=r"holds 'thesis.txt' and no run.json; give a new folder"):
+        run.evaluate(read_eval_config(write_config(tmp_path), ["output=taken"]))
+
+
+def test_damaged_and_missing_rows_are_told(config: EvalConfig) -> None:
+    run.evaluate(config)
+    store = RowStore(config.output / "rows")
+    frozen = {"films": run._frozen(config.data[0], lambda _: None)}
+    (piece, *_) = run.plan(config, frozen)[0].pieces
+    path = piece.path(store.folder)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConfigurationError, match="it is damaged; remove it and call webrec eval again"):
+        run.evaluate(config)
+    pq.write_table(pq.read_table(sorted(path.parent.glob("*.parquet"))[1]).slice(1), path)
+    with pytest.raises(ConfigurationError, match=r"holds 49 rows and should hold 50|it holds \d+ rows"):
+        run.evaluate(config)
+    path.unlink()
+    with pytest.raises(ConfigurationError, match="it is missing; call webrec eval again"):
+        store.read([piece])
+    run.evaluate(config)
+
+
+def test_a_full_disk_loses_nothing(config: EvalConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, written = pq.write_table, []
+
+    def filling(table: Any, path: Path, **options: Any) -> None:
+        if "rows" in str(path):
+            written.append(path)
+            if len(written) > 5:
+                path.write_bytes(b"half")
+                raise OSError(errno.ENOSPC, "No space left on device")
+        write(table, path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "write_table", filling)
+        with pytest.raises(ConfigurationError, match=r"cannot be written \(No space left on device\); free some space"):
+            run.evaluate(config)
+    assert not list(config.output.glob("rows/**/*.new"))
+    assert len(rows(config.output)) == 5 * 50 - 10  # the fifth piece of a cell is the last, of 40 rows
+    run.evaluate(config)
+    assert len(rows(config.output)) == 1920
+
+
+def test_two_at_once(config: EvalConfig) -> None:
+    from webrec.eval.run_folder import RunFolder
+
+    told = run.description(config, {"films": run._frozen(config.data[0], lambda _: None)})
+    with (
+        RunFolder(config.output, told, "an evaluation"),
+        pytest.raises(ConfigurationError, match="another process is writing"),
+    ):
+        run.evaluate(config)
