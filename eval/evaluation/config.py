@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from webrec.errors import ConfigurationError
 from webrec.eval.data.config import DataConfig
-from webrec.eval.data.frozen import Part
 from webrec.eval.run_folder import RUN_FILE
 from webrec.eval.settings_file import read_settings, sentence
 from webrec.eval.systems.config import AnySystem
@@ -30,7 +29,9 @@ class EvalConfig(BaseModel):
     seeds: tuple[int, ...] = Field(
         default=(0,), min_length=1, description="Training seeds; systems without chance take the first alone."
     )
-    part: Part = Field(default="test", description="test, or validation while anything is still being chosen.")
+    part: Literal["validation", "test"] = Field(
+        default="test", description="test, or validation while anything is still being chosen."
+    )
     threads: int = Field(default=1, ge=1, le=1024, description="CPU threads of a system that computes with tensors.")
 
     @field_validator("systems", mode="before")
