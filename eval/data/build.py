@@ -78,7 +78,8 @@ def _make(config: DataConfig, dataset: Dataset, split: Split, progress: Progress
     window = config.candidates
     if "matched" in config.samplings:
         progress("choosing the window of matched candidates")
-        window = config.window or _widest(config, split.training, taken, cases["test"])
+        tried = _some(split.test, _TRIED, config.seed)
+        window = config.window or _widest(config, split.training, taken, tried)
     sampler = _sampler(config, split.training, taken, window)
     tuning = replace(sampler, draws=1, seed=config.seed + _TUNING)
     drawn: dict[tuple[Part, Sampling], list[list[tuple[str, ...]]]] = {}
@@ -88,7 +89,10 @@ def _make(config: DataConfig, dataset: Dataset, split: Split, progress: Progress
             drawn[part, sampling] = [(tuning if part == "tuning" else sampler).draw(case, sampling) for case in own]
     told: dict[str, Any] = {"items": sorted(dataset.items), "redrawn": dict(sampler.redrawn), "window": window}
     if "matched" in config.samplings:
-        told["matching"] = check_matching(split.training, cases["test"], drawn["test", "matched"])
+        if len(cases["test"]) >= len(tried):
+            told["matching"] = check_matching(split.training, cases["test"], drawn["test", "matched"])
+        else:  # of a few users the sets may lean one way by chance; it is the way of drawing that must not
+            told["matching"] = check_matching(split.training, tried, [sampler.draw(case, "matched") for case in tried])
     table = make_table(split.training.sequences, cases, drawn, config.samplings, told["items"])
     return told, table
 
@@ -108,10 +112,9 @@ def _sampler(
 
 
 def _widest(
-    config: DataConfig, training: TrainingData, taken: Mapping[str, frozenset[str]], cases: Sequence[Case]
+    config: DataConfig, training: TrainingData, taken: Mapping[str, frozenset[str]], tried: Sequence[Case]
 ) -> int:
     """The widest window whose sets tell popularity nothing; only the candidates' counts are looked at, never a system."""
-    tried = _some(cases, _TRIED, config.seed)
     for window in WINDOWS:
         if config.candidates < window < len(training.items):
             sampler = _sampler(config, training, taken, window)

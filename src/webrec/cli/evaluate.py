@@ -82,6 +82,12 @@ class EvalProgress(StatusLine):
             self._began = time.monotonic()
             before = f", {self.done:,} of them there already" if self.done else ""
             self.keep(f"{self.rows:,} rows{before}")
+        elif kind == "searching":
+            self.interruptible = True
+            self.show(
+                f"{event['data']}, {event['sampling']}: searching ({event['retrieval']}), "
+                f"{event['done']:,} of {event['of']:,} examples"
+            )
         elif kind == "fitting":
             self.interruptible = False  # learning keeps its own state: Ctrl-C need not wait
             self._doing = f"{event['data']}, {event['system']}, seed {event['seed']}"

@@ -216,7 +216,7 @@ def test_a_full_disk_loses_nothing(config: EvalConfig, monkeypatch: pytest.Monke
 def test_two_at_once(config: EvalConfig) -> None:
     from webrec.eval.run_folder import RunFolder
 
-    told = run.description(config, {"films": run._frozen(config.data[0], lambda _: None)})
+    told = run.description(config, {"films": run._frozen(config.data[0], lambda _: None)}, {})
     with (
         RunFolder(config.output, told, "an evaluation"),
         pytest.raises(ConfigurationError, match="another process is writing"),
