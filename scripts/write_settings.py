@@ -18,6 +18,7 @@ from webrec.eval.systems.config import (
     SystemConfig,
     TitleInPagesConfig,
 )
+from webrec.eval.systems.tuned_language_model import TuneConfig
 from webrec.eval.train_config import NOT_SETTINGS, PromptConfig, TrainRunConfig
 from webrec.models.config import LoraTuning, SoftPromptTuning
 from webrec.models.mp_head.config import MPHeadConfig
@@ -83,12 +84,20 @@ def eval_tables() -> str:
             "With `kind: llm`; its `prompt` is a table as in [train.md](train.md), whose `pages` count with a retrieval:",
             LanguageModelConfig,
         ),
+        (
+            "Its `tune`, whose tables `tuning`, `head` and `training` are those of [train.md](train.md):",
+            TuneConfig,
+        ),
     ):
         if model is RetrievalConfig:
             own = {name: f for name, f in RetrievalConfig.model_fields.items() if name not in RunContext.model_fields}
             rows += ["", note, "", *HEADING, *(_row(name, field) for name, field in own.items())]
             continue
-        inherited = SystemConfig.model_fields.keys() | {"kind", "prompt"} if model is not SystemConfig else set()
+        inherited = (
+            SystemConfig.model_fields.keys() | {"kind", "prompt", "tune", "tuning", "head", "training"}
+            if model is not SystemConfig
+            else set()
+        )
         own = {
             name: f
             for name, f in model.model_fields.items()

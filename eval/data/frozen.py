@@ -83,6 +83,11 @@ class FrozenExamples:
                 )
         return made
 
+    def mixed(self, part: Part) -> list[RankingExample]:
+        """One draw of each case of a part, the samplings in turn: what a system is fine-tuned on, or chosen by."""
+        by_sampling = [[e for e in self.examples(part, s) if e.draw == 0] for s in self.samplings]
+        return [by_sampling[place % len(by_sampling)][place] for place in range(len(by_sampling[0]))]
+
     def count(self, part: Part) -> int:
         """How many examples a part has in each sampling."""
         import pyarrow.compute as pc

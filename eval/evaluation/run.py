@@ -18,7 +18,7 @@ from webrec.eval.evaluation.summary import Summary, summarise, write_summary
 from webrec.eval.model_identity import adapter_identity, backbone_identity
 from webrec.eval.retrieval.corpus import Corpus, build_corpus
 from webrec.eval.run_folder import RunFolder
-from webrec.eval.systems.config import LEARNED, SMALL_PIECES, AnySystem, Readings, build_system
+from webrec.eval.systems.config import SMALL_PIECES, AnySystem, Readings, build_system, is_learned
 from webrec.eval.systems.system import answers
 from webrec.models.config import BackboneConfig
 
@@ -124,7 +124,7 @@ def plan(config: EvalConfig, frozen: Mapping[str, FrozenExamples]) -> list[Fit]:
         count = examples.count(config.part)
         for system in config.systems:
             size = min(PIECE, SMALL_PIECES.get(system.kind, PIECE))
-            for seed in config.seeds if system.kind in LEARNED else config.seeds[:1]:
+            for seed in config.seeds if is_learned(system) else config.seeds[:1]:
                 pieces = [
                     Piece(data, sampling, system_name(system), seed, begin, min(begin + size, count))
                     for sampling in examples.samplings
@@ -139,8 +139,12 @@ def _answer(
 ) -> Iterator[Piece]:
     name = system_name(fit.system)
     on_event({"event": "fitting", "data": fit.data, "system": name, "seed": fit.seed})
+
+    def hear(event: dict[str, Any]) -> None:
+        on_event({**event, "event": f"training {event['event']}"})
+
     folder = config.output / "systems" / fit.data / name / f"seed-{fit.seed}"
-    system = build_system(fit.system, folder, config.threads, readings, fit.seed)
+    system = build_system(fit.system, folder, config.threads, readings, fit.seed, hear)
     system.fit(frozen.training(), fit.seed, validation_examples(frozen))
     on_event({"event": "fitted"})
     asked: dict[str, list[RankingExample]] = {}

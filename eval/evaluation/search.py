@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from webrec.eval.data.dataset import RankingExample
 from webrec.eval.data.frozen import FrozenExamples
 from webrec.eval.evaluation.config import EvalConfig, retrieval_of
 from webrec.eval.retrieval.config import RetrievalConfig
 from webrec.eval.retrieval.corpus import Corpus
 from webrec.eval.retrieval.found import read_found, search_pieces, write_found
 from webrec.eval.retrieval.retrieve import Retrieved, Retriever
-from webrec.eval.systems.config import Readings
+from webrec.eval.systems.config import LanguageModelConfig, Readings
 
 OnEvent = Callable[[dict[str, Any]], None]
 FOLDER = "found"
@@ -37,7 +38,15 @@ def read_for(
         for retrieval in config.retrievals
         if retrieval.name in wanted
     }
-    return Readings(found, {} if corpus is None else corpus.pages_of())
+    tuned = any(isinstance(system, LanguageModelConfig) and system.tune for system in config.systems)
+    tuning, validating = _mixed(config, frozen) if tuned else ([], [])
+    return Readings(found, {} if corpus is None else corpus.pages_of(), tuning, validating)
+
+
+def _mixed(config: EvalConfig, frozen: FrozenExamples) -> tuple[list[RankingExample], list[RankingExample]]:
+    """What systems are fine-tuned on, and as many validation examples as the one that looks at most of them."""
+    most = max(s.tune.validation_examples for s in config.systems if isinstance(s, LanguageModelConfig) and s.tune)
+    return frozen.mixed("tuning"), frozen.mixed("validation")[:most]
 
 
 def _search(
@@ -52,16 +61,23 @@ def _search(
     folder: Path = config.output / FOLDER
     retriever = Retriever(retrieval, frozen.items, corpus, threads=config.threads)
     found: dict[tuple[str, str], dict[str, Retrieved]] = {}
-    for sampling in frozen.samplings:
-        examples = frozen.examples(config.part, sampling)
-        pieces = search_pieces(data, retrieval.name, config.part, sampling, len(examples))
+    sets: list[tuple[str, str, list[RankingExample]]] = [
+        (config.part, sampling, frozen.examples(config.part, sampling)) for sampling in frozen.samplings
+    ]
+    if any(isinstance(s, LanguageModelConfig) and s.tune and s.retrieval == retrieval.name for s in config.systems):
+        tuning, validating = _mixed(config, frozen)
+        sets += [("tuning", "mixed", tuning), ("validation", "mixed", validating)]
+    for part, sampling, examples in sets:
+        pieces = search_pieces(data, retrieval.name, part, sampling, len(examples))
         for piece in pieces:
             if piece.path(folder).exists():
                 continue
-            told = {"event": "searching", "data": data, "retrieval": retrieval.name, "sampling": sampling}
+            told = {"event": "searching", "data": data, "retrieval": retrieval.name, "part": part, "sampling": sampling}
             on_event({**told, "done": piece.begin, "of": len(examples)})
             write_found(folder, piece, retriever.retrieve(examples[piece.begin : piece.end]))
             if stop():
                 raise KeyboardInterrupt
-        found[config.part, sampling] = read_found(folder, pieces)
+        by_key = read_found(folder, pieces)
+        for example in examples:
+            found.setdefault((example.part, example.sampling), {})[example.key] = by_key[example.key]
     return found

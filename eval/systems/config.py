@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from webrec.eval.data.dataset import RankingExample
 from webrec.eval.retrieval.page_source import PageSource, Placebo
 from webrec.eval.retrieval.retrieve import Retrieved
 from webrec.eval.systems.co_occurrence import CoOccurrence
@@ -18,8 +19,11 @@ from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.systems.page_counting import PageCount, TitleInPages
 from webrec.eval.systems.sasrec import SASRec
 from webrec.eval.systems.system import System
+from webrec.eval.systems.tuned_language_model import TuneConfig, TunedLanguageModel
 from webrec.eval.train_config import PromptConfig
 from webrec.models.config import BackboneConfig
+
+OnEvent = Callable[[dict[str, Any]], None]
 
 
 class SystemConfig(BaseModel):
@@ -114,6 +118,9 @@ class LanguageModelConfig(SystemConfig, BackboneConfig):
         description="shuffled: the pages of another example; swapped: own titles, texts of another example's pages.",
     )
     prompt: PromptConfig = Field(default=PromptConfig(), description="How the prompt is made, as in a training run.")
+    tune: TuneConfig | None = Field(
+        default=None, description="How it is fine-tuned on the data set's tuning examples; unset leaves it as it is."
+    )
     score_by: Literal["mean", "sum"] = Field(
         default="mean",
         description="What ranks a candidate: the mean log-likelihood of its tokens, or their sum.",
@@ -141,8 +148,11 @@ _PLAIN: dict[str, Callable[[], System]] = {
 }
 SMALL_PIECES = {"llm": 16}
 """Examples asked together, for kinds that take long for each: what a killed run loses, at most."""
-LEARNED = frozenset({"random", "sasrec"})
-"""Kinds whose scores depend on the training seed."""
+
+
+def is_learned(system: AnySystem) -> bool:
+    """Whether its scores depend on the training seed."""
+    return system.kind in {"random", "sasrec"} or (system.kind == "llm" and bool(system.tune or system.placebo))
 
 
 NEED_CORPUS = frozenset({"page_exists", "page_count"})
@@ -151,14 +161,25 @@ NEED_CORPUS = frozenset({"page_exists", "page_count"})
 
 @dataclass(frozen=True)
 class Readings:
-    """What there is to read for one data set: what was found, by retrieval, (part, sampling) and key; pages about each item."""
+    """What there is to read for one data set.
+
+    `found`: by retrieval, (part, sampling) and key. `pages_of`: pages about each item. `tuning`, `validating`: the examples that
+    a system is fine-tuned on, and chosen by.
+    """
 
     found: Mapping[str, Mapping[tuple[str, str], Mapping[str, Retrieved]]] = field(default_factory=dict)
     pages_of: Mapping[str, int] = field(default_factory=dict)
+    tuning: Sequence[RankingExample] = ()
+    validating: Sequence[RankingExample] = ()
 
 
-def build_system(config: AnySystem, folder: Path, threads: int, readings: Readings, seed: int) -> System:
-    """The system of an entry, not yet fitted. `folder`: where it may keep a training that can be resumed."""
+def build_system(
+    config: AnySystem, folder: Path, threads: int, readings: Readings, seed: int, on_event: OnEvent
+) -> System:
+    """The system of an entry, not yet fitted. `folder`: where it may keep a training that can be resumed.
+
+    `on_event` hears of a training what `webrec train` hears.
+    """
     settings = config.model_dump(exclude={"kind", "name"})
     if config.kind == "co_occurrence":
         return CoOccurrence(**settings)
@@ -169,7 +190,20 @@ def build_system(config: AnySystem, folder: Path, threads: int, readings: Readin
         pages = None
         if config.retrieval is not None:
             pages = PageSource(readings.found[config.retrieval], config.placebo, seed)
-        return LanguageModel(backbone, config.prompt, config.score_by, pages=pages, threads=threads)
+        if config.tune is None:
+            return LanguageModel(backbone, config.prompt, config.score_by, pages=pages, threads=threads)
+        return TunedLanguageModel(
+            backbone,
+            config.prompt,
+            config.tune,
+            folder,
+            readings.tuning,
+            readings.validating,
+            config.score_by,
+            pages=pages,
+            threads=threads,
+            on_event=on_event,
+        )
     if config.kind == "title_in_pages":
         return TitleInPages(PageSource(readings.found[config.retrieval]))
     if config.kind in NEED_CORPUS:

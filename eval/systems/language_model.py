@@ -71,9 +71,7 @@ class LanguageModel:
             seed=self._prompt.seed,
         )
         limit = min(self._prompt.prompt_tokens or backbone.context_length, backbone.context_length)
-        found = None if self._pages is None else self._pages.of(example)
-        pages = [] if found is None else [(page.title, page.text) for page in found.pages[: self._prompt.pages]]
-        prompt, answers = encode_user(backbone.chat, user, pages, self._prompt, limit)
+        prompt, answers = encode_user(backbone.chat, user, self._read(example), self._prompt, limit)
         with torch_threads(self._threads):
             likelihoods = score_candidates(backbone, prompt, answers)
         scores = [0.0] * len(titles)
@@ -81,7 +79,14 @@ class LanguageModel:
             scores[place] = likelihood.mean if self._score_by == "mean" else likelihood.total
         tokens = len(prompt) + sum(len(answer) for answer in answers)
         seconds = time.perf_counter() - began
-        if found is None:
+        if self._pages is None:
             return Answer(tuple(scores), seconds, tokens_read=tokens)
+        found = self._pages.of(example)
         # What searching took is part of the answer, though it was done once for all systems that read the same.
         return Answer(tuple(scores), seconds + found.seconds, tokens, found.tokens_written, found.searches)
+
+    def _read(self, example: RankingExample) -> list[tuple[str, str]]:
+        """Title and text of the pages that go into the prompt, best first."""
+        if self._pages is None:
+            return []
+        return [(page.title, page.text) for page in self._pages.of(example).pages[: self._prompt.pages]]
