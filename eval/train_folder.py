@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from webrec.errors import ConfigurationError
+from webrec.eval.model_identity import backbone_identity
 from webrec.eval.run_folder import RunFolder
 from webrec.eval.train_config import NOT_SETTINGS, TrainRunConfig
-from webrec.models.config import DEFAULT_BACKBONE
-
-_READ = 2**20
 
 
 class TrainFolder(RunFolder):
@@ -43,20 +41,6 @@ class TrainFolder(RunFolder):
             "seeds": {"prompt": config.prompt.seed, "training": config.training.seed},
             "fingerprint": {**self.fingerprint(), "training": config.training.model_dump(mode="json")},
         }
-
-
-def backbone_identity(config: TrainRunConfig) -> str:
-    """What tells one backbone from another without loading it, wherever its folder lies."""
-    folder = Path(config.backbone).expanduser()
-    if config.backbone == DEFAULT_BACKBONE or not folder.is_dir():
-        return config.backbone if config.revision is None else f"{config.backbone} at {config.revision}"
-    digest = hashlib.sha256()
-    for file in sorted([folder / "config.json", folder / "tokenizer.json", *folder.glob("*.safetensors")]):
-        if file.is_file():  # of weights the size, and the first megabyte, which lists all tensors
-            digest.update(f"{file.name} {file.stat().st_size} ".encode())
-            with file.open("rb") as stream:
-                digest.update(stream.read(_READ))
-    return f"{folder.name} ({digest.hexdigest()[:16]})"
 
 
 def _file_hash(field: str, path: Path) -> str:

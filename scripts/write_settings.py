@@ -10,7 +10,15 @@ from pydantic.fields import FieldInfo
 
 from webrec.eval.data.config import DataConfig
 from webrec.eval.evaluation.config import EvalConfig
-from webrec.eval.systems.config import CoOccurrenceConfig, LanguageModelConfig, SASRecConfig, SystemConfig
+from webrec.eval.retrieval.config import CorpusConfig, PagesConfig, RetrievalConfig
+from webrec.eval.systems.config import (
+    CoOccurrenceConfig,
+    LanguageModelConfig,
+    SASRecConfig,
+    SystemConfig,
+    TitleInPagesConfig,
+)
+from webrec.eval.systems.tuned_language_model import TuneConfig
 from webrec.eval.train_config import NOT_SETTINGS, PromptConfig, TrainRunConfig
 from webrec.models.config import LoraTuning, SoftPromptTuning
 from webrec.models.mp_head.config import MPHeadConfig
@@ -62,13 +70,39 @@ def eval_tables() -> str:
     rows += [_row(name, field) for name, field in EvalConfig.model_fields.items()]
     for note, model in (
         ("Each entry of `data`:", DataConfig),
+        ("Each entry of `corpora`, by the name of its data set:", CorpusConfig),
+        ("Each entry of its `pages` and `noise`:", PagesConfig),
+        (
+            "Each entry of `retrievals`, beside all settings of a run of the graph ([settings.md](settings.md)):",
+            RetrievalConfig,
+        ),
         ("Each entry of `systems` may be a kind alone, or a table with `kind` and:", SystemConfig),
         ("With `kind: co_occurrence`:", CoOccurrenceConfig),
         ("With `kind: sasrec`:", SASRecConfig),
-        ("With `kind: llm`; its `prompt` is a table as in [train.md](train.md), with `pages: 0`:", LanguageModelConfig),
+        ("With `kind: title_in_pages`:", TitleInPagesConfig),
+        (
+            "With `kind: llm`; its `prompt` is a table as in [train.md](train.md), whose `pages` count with a retrieval:",
+            LanguageModelConfig,
+        ),
+        (
+            "Its `tune`, whose tables `tuning`, `head` and `training` are those of [train.md](train.md):",
+            TuneConfig,
+        ),
     ):
-        inherited = SystemConfig.model_fields.keys() | {"kind", "prompt"} if model is not SystemConfig else set()
-        own = {name: f for name, f in model.model_fields.items() if name not in inherited or model is DataConfig}
+        if model is RetrievalConfig:
+            own = {name: f for name, f in RetrievalConfig.model_fields.items() if name not in RunContext.model_fields}
+            rows += ["", note, "", *HEADING, *(_row(name, field) for name, field in own.items())]
+            continue
+        inherited = (
+            SystemConfig.model_fields.keys() | {"kind", "prompt", "tune", "tuning", "head", "training"}
+            if model is not SystemConfig
+            else set()
+        )
+        own = {
+            name: f
+            for name, f in model.model_fields.items()
+            if name not in inherited or model in (DataConfig, PagesConfig, CorpusConfig)
+        }
         rows += ["", note, "", *HEADING, *(_row(name, field) for name, field in own.items())]
     return "\n".join(rows) + "\n"
 

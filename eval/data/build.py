@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from webrec.eval.data.dataset import Dataset, TrainingData
 from webrec.eval.data.filtering import filter_dataset
 from webrec.eval.data.frozen import FORMAT, FrozenExamples, Part, make_table, read_frozen, write_frozen
 from webrec.eval.data.plain import INTERACTIONS, ITEMS, load_plain, plain_file
-from webrec.eval.data.splitting import Case, Split, leave_one_out, time_cut
+from webrec.eval.data.splitting import Case, Split, leave_one_out, time_cut, tuning_cases
 
+_TUNING = 1_000_003
+"""Added to the seed, so that a user's tuning and test examples have candidates of their own."""
 _TRIED = 2_000
 """Cases on which an unset window is tried."""
 Progress = Callable[[str], None]
@@ -68,6 +70,7 @@ def source_hashes(config: DataConfig) -> dict[str, str]:
 
 def _make(config: DataConfig, dataset: Dataset, split: Split, progress: Progress) -> tuple[dict[str, Any], Any]:
     cases: dict[Part, Sequence[Case]] = {
+        "tuning": tuning_cases(dataset, split.training, config.tuning_examples, config.seed),
         "validation": _some(split.validation, config.validation_users, config.seed),
         "test": _some(split.test, config.test_users, config.seed),
     }
@@ -75,16 +78,21 @@ def _make(config: DataConfig, dataset: Dataset, split: Split, progress: Progress
     window = config.candidates
     if "matched" in config.samplings:
         progress("choosing the window of matched candidates")
-        window = config.window or _widest(config, split.training, taken, cases["test"])
+        tried = _some(split.test, _TRIED, config.seed)
+        window = config.window or _widest(config, split.training, taken, tried)
     sampler = _sampler(config, split.training, taken, window)
+    tuning = replace(sampler, draws=1, seed=config.seed + _TUNING)
     drawn: dict[tuple[Part, Sampling], list[list[tuple[str, ...]]]] = {}
     for part, own in cases.items():
         for sampling in config.samplings:
             progress(f"drawing {sampling} candidates for {len(own):,} users ({part})")
-            drawn[part, sampling] = [sampler.draw(case, sampling) for case in own]
+            drawn[part, sampling] = [(tuning if part == "tuning" else sampler).draw(case, sampling) for case in own]
     told: dict[str, Any] = {"items": sorted(dataset.items), "redrawn": dict(sampler.redrawn), "window": window}
     if "matched" in config.samplings:
-        told["matching"] = check_matching(split.training, cases["test"], drawn["test", "matched"])
+        if len(cases["test"]) >= len(tried):
+            told["matching"] = check_matching(split.training, cases["test"], drawn["test", "matched"])
+        else:  # of a few users the sets may lean one way by chance; it is the way of drawing that must not
+            told["matching"] = check_matching(split.training, tried, [sampler.draw(case, "matched") for case in tried])
     table = make_table(split.training.sequences, cases, drawn, config.samplings, told["items"])
     return told, table
 
@@ -104,10 +112,9 @@ def _sampler(
 
 
 def _widest(
-    config: DataConfig, training: TrainingData, taken: Mapping[str, frozenset[str]], cases: Sequence[Case]
+    config: DataConfig, training: TrainingData, taken: Mapping[str, frozenset[str]], tried: Sequence[Case]
 ) -> int:
     """The widest window whose sets tell popularity nothing; only the candidates' counts are looked at, never a system."""
-    tried = _some(cases, _TRIED, config.seed)
     for window in WINDOWS:
         if config.candidates < window < len(training.items):
             sampler = _sampler(config, training, taken, window)

@@ -51,4 +51,9 @@ class DataConfig(BaseModel):
     validation_users: int | None = Field(
         default=1000, ge=1, description="Users to validate on, drawn by the seed; unset takes all."
     )
+    tuning_examples: int = Field(
+        default=0,
+        ge=0,
+        description="Examples that end inside the training part, one candidate set each, for systems that are fine-tuned on such.",
+    )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of everything that is drawn.")

@@ -45,7 +45,8 @@ class RankingExample:
 
     `history`: ids of the last items before it, oldest first. `candidates`: ids in an order that says nothing of the target.
     `time`: of the target, Unix seconds, None where unknown. `same_day`: whether the last item of the history was taken on the
-    target's day, so that their order may mean nothing; None where times are unknown. `key` is unique within its split and sampling.
+    target's day, so that their order may mean nothing; None where times are unknown. `key` is unique within `part` (tuning,
+    validation or test) and `sampling`.
     """
 
     key: str
@@ -56,6 +57,8 @@ class RankingExample:
     target: str
     time: int | None = None
     same_day: bool | None = None
+    part: str = "test"
+    sampling: str = "uniform"
 
 
 @dataclass(frozen=True, slots=True)

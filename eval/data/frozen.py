@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,9 @@ from webrec.eval.data.splitting import Case
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1
-Part = Literal["validation", "test"]
-_PARTS = ("train", "validation", "test")
+FORMAT = 2
+Part = Literal["tuning", "validation", "test"]
+PARTS: tuple[Part, ...] = ("tuning", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ class FrozenExamples:
         rows = self._table.filter(self._is(part))
         for row in rows.to_pylist():
             drawn = row[sampling]
-            for draw in range(config["draws"]):
+            for draw in range(len(drawn) // size):
                 made.append(
                     RankingExample(
-                        key=f"{row['user']}#{draw}",
+                        key=f"{row['user']}#{row['number'] + draw}",
                         user=row["user"],
                         draw=draw,
                         history=tuple(ids[place] for place in row["past"][-config["history_items"] :]),
@@ -76,15 +77,23 @@ class FrozenExamples:
                         target=ids[row["target"]],
                         time=row["time"],
                         same_day=row["same_day"],
+                        part=part,
+                        sampling=sampling,
                     )
                 )
         return made
+
+    def mixed(self, part: Part) -> list[RankingExample]:
+        """One draw of each case of a part, the samplings in turn: what a system is fine-tuned on, or chosen by."""
+        by_sampling = [[e for e in self.examples(part, s) if e.draw == 0] for s in self.samplings]
+        return [by_sampling[place % len(by_sampling)][place] for place in range(len(by_sampling[0]))]
 
     def count(self, part: Part) -> int:
         """How many examples a part has in each sampling."""
         import pyarrow.compute as pc
 
-        return int(pc.sum(self._is(part)).as_py() or 0) * int(self.manifest["config"]["draws"])
+        cases = int(pc.sum(self._is(part)).as_py() or 0)
+        return cases if part == "tuning" else cases * int(self.manifest["config"]["draws"])
 
     def past(self, part: Part) -> dict[str, tuple[str, ...]]:
         """Everything each user of a part took before the target, oldest first."""
@@ -108,23 +117,26 @@ def make_table(
     samplings: Sequence[Sampling],
     items: Sequence[str],
 ) -> pa.Table:
-    """One row for each training sequence and each case; items by their place in `items`."""
+    """One row for each training sequence and each case; items by their place in `items`. A user's cases of a part are numbered."""
     import pyarrow as pa
 
     places = {item_id: place for place, item_id in enumerate(items)}
     rows: list[dict[str, Any]] = [
         {"part": "train", "user": user, "past": [places[i] for i in sequence]} for user, sequence in sequences.items()
     ]
-    for part in ("validation", "test"):
+    for part in PARTS:
+        seen: Counter[str] = Counter()
         for number, case in enumerate(cases[part]):
             row: dict[str, Any] = {
                 "part": part,
                 "user": case.user,
+                "number": seen[case.user],
                 "past": [places[t.item_id] for t in case.past],
                 "target": places[case.target.item_id],
                 "time": case.target.time,
                 "same_day": case.same_day,
             }
+            seen[case.user] += 1
             for sampling in samplings:
                 row[sampling] = [places[i] for one in drawn[part, sampling][number] for i in one]
             rows.append(row)
@@ -132,6 +144,7 @@ def make_table(
         [
             ("part", pa.string()),
             ("user", pa.string()),
+            ("number", pa.int32()),
             ("past", pa.list_(pa.int32())),
             ("target", pa.int32()),
             ("time", pa.int64()),

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from webrec.errors import InputError
 from webrec.eval.data.dataset import Dataset, Interaction, TrainingData
 from webrec.tools.text_safety import normalised
@@ -93,6 +95,31 @@ def time_cut(dataset: Dataset, share: float = 0.1) -> Split:
             else:
                 _add(dataset, Case(user, taken[:begin], taken[begin]), name, cases, left_out)
     return _split(dataset, {u: s for u, s in sequences.items() if s}, validation, test, left_out)
+
+
+def tuning_cases(dataset: Dataset, training: TrainingData, count: int, seed: int) -> tuple[Case, ...]:
+    """`count` windows of the training sequences, users in turn, each ending at a random item; all there are, if fewer.
+
+    The same rules as for tests: a target that the user took before, or with the title of such an item, makes no case.
+    """
+    generator = np.random.default_rng(seed)
+    ends = {
+        user: generator.permutation(np.arange(1, len(sequence))).tolist()
+        for user, sequence in training.sequences.items()
+        if len(sequence) > 1
+    }
+    cases: list[Case] = []
+    left_out: Counter[str] = Counter()
+    users = list(ends)
+    while users and len(cases) < count:
+        for place in generator.permutation(len(users)).tolist():
+            if len(cases) < count:
+                user = users[place]
+                end = ends[user].pop()
+                taken = dataset.users[user]
+                _add(dataset, Case(user, taken[:end], taken[end]), "tuning", cases, left_out)
+        users = [user for user in users if ends[user]]
+    return tuple(cases)
 
 
 def _before(times: Sequence[int], moment: int) -> int:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from webrec.errors import ConfigurationError
 from webrec.eval.data.config import DataConfig
-from webrec.eval.data.frozen import Part
+from webrec.eval.retrieval.config import CorpusConfig, RetrievalConfig
+from webrec.eval.retrieval.corpus import resolved_corpus
 from webrec.eval.run_folder import RUN_FILE
 from webrec.eval.settings_file import read_settings, sentence
-from webrec.eval.systems.config import AnySystem
+from webrec.eval.systems.config import NEED_CORPUS, AnySystem, LanguageModelConfig
 
 
 class EvalConfig(BaseModel):
@@ -27,10 +28,19 @@ class EvalConfig(BaseModel):
     systems: tuple[AnySystem, ...] = Field(
         min_length=1, description="The systems: a kind, or a table with kind and settings."
     )
+    corpora: dict[str, CorpusConfig] = Field(
+        default={},
+        description="By data set: the pages that its retrievals search; without one they ask their providers.",
+    )
+    retrievals: tuple[RetrievalConfig, ...] = Field(
+        default=(), description="The ways of searching that systems can name, each done once for all of them."
+    )
     seeds: tuple[int, ...] = Field(
         default=(0,), min_length=1, description="Training seeds; systems without chance take the first alone."
     )
-    part: Part = Field(default="test", description="test, or validation while anything is still being chosen.")
+    part: Literal["validation", "test"] = Field(
+        default="test", description="test, or validation while anything is still being chosen."
+    )
     threads: int = Field(default=1, ge=1, le=1024, description="CPU threads of a system that computes with tensors.")
 
     @field_validator("systems", mode="before")
@@ -44,10 +54,39 @@ class EvalConfig(BaseModel):
             ("systems", [system_name(s) for s in self.systems]),
             ("data", [data_name(d) for d in self.data]),
             ("seeds", [str(s) for s in self.seeds]),
+            ("retrievals", [r.name for r in self.retrievals]),
         ):
             if twice := next((n for n in names if names.count(n) > 1), None):
                 raise ValueError(f"{field}: {twice} is there twice; give one of them another name, or remove it")
+        known = {r.name for r in self.retrievals}
+        for system in self.systems:
+            if (wanted := retrieval_of(system)) is not None and wanted not in known:
+                raise ValueError(
+                    f"systems: {system_name(system)} reads {wanted!r}, which is not in retrievals; add it there"
+                )
+            if isinstance(system, LanguageModelConfig) and system.placebo and system.retrieval is None:
+                raise ValueError(
+                    f"systems: {system_name(system)} has a placebo and no retrieval; name one, or leave it out"
+                )
+            if system.kind in NEED_CORPUS and (
+                lacking := next((n for n in names_of(self) if n not in self.corpora), None)
+            ):
+                raise ValueError(f"corpora: {lacking} has none, and {system_name(system)} counts its pages; add one")
+        if unknown := next((name for name in self.corpora if name not in names_of(self)), None):
+            raise ValueError(
+                f"corpora: {unknown} is not a data set of this run; use one of {', '.join(names_of(self))}"
+            )
         return self
+
+
+def names_of(config: EvalConfig) -> list[str]:
+    """The names of the data sets."""
+    return [data_name(data) for data in config.data]
+
+
+def retrieval_of(system: AnySystem) -> str | None:
+    """The retrieval whose pages a system reads, if it reads any."""
+    return getattr(system, "retrieval", None)
 
 
 def system_name(system: AnySystem) -> str:
@@ -71,7 +110,12 @@ def read_eval_config(path: Path, changes: Iterable[str] = ()) -> EvalConfig:
         raise ConfigurationError(sentence(error)) from None
     folder = path.resolve().parent
     data = tuple(d.model_copy(update={"path": (folder / d.path.expanduser()).resolve()}) for d in config.data)
-    return config.model_copy(update={"data": data, "output": (folder / config.output.expanduser()).resolve()})
+
+    def resolve(given: Path) -> Path:
+        return (folder / given.expanduser()).resolve()
+
+    corpora = {name: resolved_corpus(corpus, resolve) for name, corpus in config.corpora.items()}
+    return config.model_copy(update={"data": data, "corpora": corpora, "output": resolve(config.output)})
 
 
 def resumed_config(folder: Path) -> EvalConfig:

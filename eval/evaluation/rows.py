@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from webrec.errors import ConfigurationError
 from webrec.eval.data.dataset import RankingExample
 from webrec.eval.metrics.ranking import target_ranks
+from webrec.eval.parquet import read_whole, write_whole
 from webrec.eval.systems.system import Answer
 
 if TYPE_CHECKING:
@@ -52,7 +51,6 @@ class RowStore:
         Raises `ConfigurationError` where they cannot be written; what was there before stays.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         ranks = target_ranks([a.scores for a in answers], [e.candidates.index(e.target) for e in examples])
         rows: list[dict[str, Any]] = [
@@ -71,40 +69,15 @@ class RowStore:
             }
             for example, answer, rank in zip(examples, answers, ranks, strict=True)
         ]
-        path = piece.path(self.folder)
-        fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), fresh, compression="zstd")
-            fresh.replace(path)
-        except OSError as error:
-            fresh.unlink(missing_ok=True)
-            raise ConfigurationError(
-                f"output: {path.parent} cannot be written ({error.strerror or error}); free some space there, then call the same command again"
-            ) from None
+        write_whole(piece.path(self.folder), pa.Table.from_pylist(rows, schema=_schema()))
 
     def read(self, pieces: Sequence[Piece], columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of `pieces`. Raises `ConfigurationError` if one is missing or damaged."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        tables = []
-        for piece in pieces:
-            path = piece.path(self.folder)
-            try:
-                table = pq.read_table(path, columns=None if columns is None else list(columns))
-            except FileNotFoundError:
-                raise ConfigurationError(
-                    f"{path}: it is missing; call webrec eval again to ask for what it held"
-                ) from None
-            except (OSError, pa.ArrowException):
-                raise ConfigurationError(f"{path}: it is damaged; remove it and call webrec eval again") from None
-            if table.num_rows != piece.end - piece.begin:
-                raise ConfigurationError(
-                    f"{path}: it holds {table.num_rows} rows and should hold {piece.end - piece.begin}; remove it and call webrec eval again"
-                )
-            tables.append(table)
-        return pa.concat_tables(tables)
+        return pa.concat_tables(
+            [read_whole(piece.path(self.folder), piece.end - piece.begin, columns) for piece in pieces]
+        )
 
 
 def _schema() -> pa.Schema:

@@ -13,10 +13,14 @@ from webrec.eval.data.dataset import RankingExample
 from webrec.eval.data.frozen import FrozenExamples
 from webrec.eval.evaluation.config import EvalConfig, data_name, system_name
 from webrec.eval.evaluation.rows import Piece, RowStore
+from webrec.eval.evaluation.search import read_for
 from webrec.eval.evaluation.summary import Summary, summarise, write_summary
+from webrec.eval.model_identity import adapter_identity, backbone_identity
+from webrec.eval.retrieval.corpus import Corpus, build_corpus
 from webrec.eval.run_folder import RunFolder
-from webrec.eval.systems.config import LEARNED, SMALL_PIECES, AnySystem, build_system
+from webrec.eval.systems.config import SMALL_PIECES, AnySystem, Readings, build_system, is_learned
 from webrec.eval.systems.system import answers
+from webrec.models.config import BackboneConfig
 
 OnEvent = Callable[[dict[str, Any]], None]
 PIECE = 4096
@@ -46,17 +50,25 @@ def evaluate(
     """
     # Each data set is frozen first: the run is refused at once where one is wrong, and its digests are part of what it is.
     frozen = {data_name(data): _frozen(data, on_event) for data in config.data}
-    with RunFolder(config.output, description(config, frozen), "an evaluation") as folder:
+    corpora = {
+        name: build_corpus(corpus, frozen[name].items, cache_root() / "corpora")
+        for name, corpus in config.corpora.items()
+    }
+    with RunFolder(config.output, description(config, frozen, corpora), "an evaluation") as folder:
         folder.started({"threads": config.threads})
         store = RowStore(config.output / "rows")
         fits = plan(config, frozen)
         pieces = [piece for fit in fits for piece in fit.pieces]
         done = sum(piece.end - piece.begin for piece in pieces if store.has(piece))
         on_event({"event": "planned", "rows": sum(p.end - p.begin for p in pieces), "done": done})
+        readings = {
+            name: read_for(config, name, examples, corpora.get(name), on_event, stop)
+            for name, examples in frozen.items()
+        }
         for fit in fits:
             if all(store.has(piece) for piece in fit.pieces):
                 continue
-            for piece in _answer(config, frozen[fit.data], fit, store, on_event):
+            for piece in _answer(config, frozen[fit.data], readings[fit.data], fit, store, on_event):
                 on_event({"event": "answered", "system": system_name(fit.system), "rows": piece.end - piece.begin})
                 if stop():
                     raise KeyboardInterrupt
@@ -73,7 +85,9 @@ def _frozen(data: DataConfig, on_event: OnEvent) -> FrozenExamples:
     return frozen_examples(data, cache_root() / "frozen", hear)
 
 
-def description(config: EvalConfig, frozen: Mapping[str, FrozenExamples]) -> dict[str, Any]:
+def description(
+    config: EvalConfig, frozen: Mapping[str, FrozenExamples], corpora: Mapping[str, Corpus]
+) -> dict[str, Any]:
     """What run.json holds: settings, and the digests of data and candidates."""
     told = config.model_dump(mode="json")
     return {
@@ -82,10 +96,21 @@ def description(config: EvalConfig, frozen: Mapping[str, FrozenExamples]) -> dic
             name: {key: value for key, value in examples.manifest.items() if key != "items"}
             for name, examples in frozen.items()
         },
+        "corpora": {name: {"digest": c.digest, "pages": dict(c.counts)} for name, c in corpora.items()},
         "seeds": {"training": list(config.seeds), "data": {data_name(d): d.seed for d in config.data}},
         "fingerprint": {
             "examples": {name: examples.digest for name, examples in frozen.items()},
             "systems": {system_name(s): s.model_dump(mode="json") for s in config.systems},
+            "models": {
+                f"{type(model).__name__} {model.name or ''}".strip(): [
+                    backbone_identity(model),
+                    adapter_identity(model),
+                ]
+                for model in (*config.systems, *config.retrievals)
+                if isinstance(model, BackboneConfig)
+            },
+            "corpora": {name: corpus.digest for name, corpus in corpora.items()},
+            "retrievals": {r.name: r.model_dump(mode="json") for r in config.retrievals},
             "seeds": list(config.seeds),
             "part": config.part,
         },
@@ -99,7 +124,7 @@ def plan(config: EvalConfig, frozen: Mapping[str, FrozenExamples]) -> list[Fit]:
         count = examples.count(config.part)
         for system in config.systems:
             size = min(PIECE, SMALL_PIECES.get(system.kind, PIECE))
-            for seed in config.seeds if system.kind in LEARNED else config.seeds[:1]:
+            for seed in config.seeds if is_learned(system) else config.seeds[:1]:
                 pieces = [
                     Piece(data, sampling, system_name(system), seed, begin, min(begin + size, count))
                     for sampling in examples.samplings
@@ -110,11 +135,16 @@ def plan(config: EvalConfig, frozen: Mapping[str, FrozenExamples]) -> list[Fit]:
 
 
 def _answer(
-    config: EvalConfig, frozen: FrozenExamples, fit: Fit, store: RowStore, on_event: OnEvent
+    config: EvalConfig, frozen: FrozenExamples, readings: Readings, fit: Fit, store: RowStore, on_event: OnEvent
 ) -> Iterator[Piece]:
     name = system_name(fit.system)
     on_event({"event": "fitting", "data": fit.data, "system": name, "seed": fit.seed})
-    system = build_system(fit.system, config.output / "systems" / fit.data / name / f"seed-{fit.seed}", config.threads)
+
+    def hear(event: dict[str, Any]) -> None:
+        on_event({**event, "event": f"training {event['event']}"})
+
+    folder = config.output / "systems" / fit.data / name / f"seed-{fit.seed}"
+    system = build_system(fit.system, folder, config.threads, readings, fit.seed, hear)
     system.fit(frozen.training(), fit.seed, validation_examples(frozen))
     on_event({"event": "fitted"})
     asked: dict[str, list[RankingExample]] = {}

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from webrec.eval.data.dataset import RankingExample
+from webrec.eval.retrieval.page_source import PageSource, Placebo
+from webrec.eval.retrieval.retrieve import Retrieved
 from webrec.eval.systems.co_occurrence import CoOccurrence
 from webrec.eval.systems.counting import InversePopularity, Popularity, Random
 from webrec.eval.systems.item_knn import ItemKNN
 from webrec.eval.systems.language_model import LanguageModel
+from webrec.eval.systems.page_counting import PageCount, TitleInPages
 from webrec.eval.systems.sasrec import SASRec
 from webrec.eval.systems.system import System
+from webrec.eval.systems.tuned_language_model import TuneConfig, TunedLanguageModel
 from webrec.eval.train_config import PromptConfig
 from webrec.models.config import BackboneConfig
+
+OnEvent = Callable[[dict[str, Any]], None]
 
 
 class SystemConfig(BaseModel):
@@ -79,12 +87,39 @@ class SASRecConfig(SystemConfig):
     learning_rate: float = Field(default=1e-3, gt=0, description="Adam's learning rate.")
 
 
-class LanguageModelConfig(SystemConfig, BackboneConfig):
-    """A LLaMA that is asked with the titles alone."""
+class PageExistsConfig(SystemConfig):
+    """Whether the corpus has a page about a candidate."""
 
-    kind: Literal["llm"] = Field(default="llm", description="The backbone, or an adapter of it, without pages.")
-    prompt: PromptConfig = Field(
-        default=PromptConfig(pages=0), description="How the prompt is made, as in a training run."
+    kind: Literal["page_exists"] = Field(default="page_exists", description="Those with a page first.")
+
+
+class PageCountConfig(SystemConfig):
+    """How many pages of the corpus are about a candidate."""
+
+    kind: Literal["page_count"] = Field(default="page_count", description="Those with most pages first.")
+
+
+class TitleInPagesConfig(SystemConfig):
+    """How many of the pages found hold a candidate's title."""
+
+    kind: Literal["title_in_pages"] = Field(default="title_in_pages", description="Those named most first.")
+    retrieval: str = Field(description="Name of the retrieval whose pages it looks at.")
+
+
+class LanguageModelConfig(SystemConfig, BackboneConfig):
+    """A LLaMA that is asked with titles, and with pages if it has a retrieval."""
+
+    kind: Literal["llm"] = Field(default="llm", description="The backbone, or an adapter of it.")
+    retrieval: str | None = Field(
+        default=None, description="Name of the retrieval whose pages it reads; unset reads none."
+    )
+    placebo: Placebo | None = Field(
+        default=None,
+        description="shuffled: the pages of another example; swapped: own titles, texts of another example's pages.",
+    )
+    prompt: PromptConfig = Field(default=PromptConfig(), description="How the prompt is made, as in a training run.")
+    tune: TuneConfig | None = Field(
+        default=None, description="How it is fine-tuned on the data set's tuning examples; unset leaves it as it is."
     )
     score_by: Literal["mean", "sum"] = Field(
         default="mean",
@@ -99,6 +134,9 @@ AnySystem = Annotated[
     | ItemKNNConfig
     | CoOccurrenceConfig
     | SASRecConfig
+    | PageExistsConfig
+    | PageCountConfig
+    | TitleInPagesConfig
     | LanguageModelConfig,
     Field(discriminator="kind"),
 ]
@@ -110,12 +148,38 @@ _PLAIN: dict[str, Callable[[], System]] = {
 }
 SMALL_PIECES = {"llm": 16}
 """Examples asked together, for kinds that take long for each: what a killed run loses, at most."""
-LEARNED = frozenset({"random", "sasrec"})
-"""Kinds whose scores depend on the training seed."""
 
 
-def build_system(config: AnySystem, folder: Path, threads: int) -> System:
-    """The system of an entry, not yet fitted. `folder`: where it may keep a training that can be resumed."""
+def is_learned(system: AnySystem) -> bool:
+    """Whether its scores depend on the training seed."""
+    return system.kind in {"random", "sasrec"} or (system.kind == "llm" and bool(system.tune or system.placebo))
+
+
+NEED_CORPUS = frozenset({"page_exists", "page_count"})
+"""Kinds that count the pages of the data set's corpus."""
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What there is to read for one data set.
+
+    `found`: by retrieval, (part, sampling) and key. `pages_of`: pages about each item. `tuning`, `validating`: the examples that
+    a system is fine-tuned on, and chosen by.
+    """
+
+    found: Mapping[str, Mapping[tuple[str, str], Mapping[str, Retrieved]]] = field(default_factory=dict)
+    pages_of: Mapping[str, int] = field(default_factory=dict)
+    tuning: Sequence[RankingExample] = ()
+    validating: Sequence[RankingExample] = ()
+
+
+def build_system(
+    config: AnySystem, folder: Path, threads: int, readings: Readings, seed: int, on_event: OnEvent
+) -> System:
+    """The system of an entry, not yet fitted. `folder`: where it may keep a training that can be resumed.
+
+    `on_event` hears of a training what `webrec train` hears.
+    """
     settings = config.model_dump(exclude={"kind", "name"})
     if config.kind == "co_occurrence":
         return CoOccurrence(**settings)
@@ -123,5 +187,25 @@ def build_system(config: AnySystem, folder: Path, threads: int) -> System:
         return SASRec(**settings, threads=threads, folder=folder)
     if config.kind == "llm":
         backbone = BackboneConfig(**{name: settings[name] for name in BackboneConfig.model_fields})
-        return LanguageModel(backbone, config.prompt, config.score_by, threads=threads)
+        pages = None
+        if config.retrieval is not None:
+            pages = PageSource(readings.found[config.retrieval], config.placebo, seed)
+        if config.tune is None:
+            return LanguageModel(backbone, config.prompt, config.score_by, pages=pages, threads=threads)
+        return TunedLanguageModel(
+            backbone,
+            config.prompt,
+            config.tune,
+            folder,
+            readings.tuning,
+            readings.validating,
+            config.score_by,
+            pages=pages,
+            threads=threads,
+            on_event=on_event,
+        )
+    if config.kind == "title_in_pages":
+        return TitleInPages(PageSource(readings.found[config.retrieval]))
+    if config.kind in NEED_CORPUS:
+        return PageCount(readings.pages_of, exists=config.kind == "page_exists")
     return _PLAIN[config.kind]()

@@ -1,4 +1,4 @@
-"""A LLaMA that ranks candidates by how likely their titles are as the answer to the paper's prompt, without pages."""
+"""A LLaMA that ranks candidates by how likely their titles are as the answer to the paper's prompt."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
-from webrec.errors import ConfigurationError
 from webrec.eval.data.dataset import Item, RankingExample, TrainingData
+from webrec.eval.retrieval.page_source import PageSource
 from webrec.eval.systems.system import Answer, NotFittedError
 from webrec.eval.train_config import PromptConfig
 from webrec.models.backbone import Backbone, get_backbone
@@ -15,10 +15,10 @@ from webrec.models.config import BackboneConfig
 
 
 class LanguageModel:
-    """The backbone as `webrec recommend --no-retrieval` asks it: zero-shot, or with a trained adapter.
+    """The backbone as `webrec recommend` asks it: zero-shot, or with a trained adapter.
 
-    `threads`: CPU threads of the model while it computes. `fit` loads it and remembers the titles; nothing is trained. Raises
-    `ConfigurationError` for a prompt with pages, and from `fit` for a backbone or adapter that cannot be loaded.
+    `pages`: what it reads; None is `--no-retrieval`. `threads`: CPU threads of the model while it computes. `fit` loads it and
+    remembers the titles; nothing is trained. Raises `ConfigurationError` from `fit` for a backbone or adapter that cannot be loaded.
     """
 
     name = "llm"
@@ -29,10 +29,10 @@ class LanguageModel:
         prompt: PromptConfig,
         score_by: Literal["mean", "sum"] = "mean",
         *,
+        pages: PageSource | None = None,
         threads: int = 1,
     ) -> None:
-        if prompt.pages:
-            raise ConfigurationError("prompt.pages: this system reads no pages; set it to 0")
+        self._pages = pages
         self._config, self._prompt, self._score_by, self._threads = backbone, prompt, score_by, threads
         self._backbone: Backbone | None = None
         self._items: dict[str, Item] = {}
@@ -71,11 +71,22 @@ class LanguageModel:
             seed=self._prompt.seed,
         )
         limit = min(self._prompt.prompt_tokens or backbone.context_length, backbone.context_length)
-        prompt, answers = encode_user(backbone.chat, user, [], self._prompt, limit)
+        prompt, answers = encode_user(backbone.chat, user, self._read(example), self._prompt, limit)
         with torch_threads(self._threads):
-            found = score_candidates(backbone, prompt, answers)
+            likelihoods = score_candidates(backbone, prompt, answers)
         scores = [0.0] * len(titles)
-        for place, likelihood in zip(prompt_order(titles, self._prompt.seed), found, strict=True):
+        for place, likelihood in zip(prompt_order(titles, self._prompt.seed), likelihoods, strict=True):
             scores[place] = likelihood.mean if self._score_by == "mean" else likelihood.total
         tokens = len(prompt) + sum(len(answer) for answer in answers)
-        return Answer(tuple(scores), time.perf_counter() - began, tokens_read=tokens)
+        seconds = time.perf_counter() - began
+        if self._pages is None:
+            return Answer(tuple(scores), seconds, tokens_read=tokens)
+        found = self._pages.of(example)
+        # What searching took is part of the answer, though it was done once for all systems that read the same.
+        return Answer(tuple(scores), seconds + found.seconds, tokens, found.tokens_written, found.searches)
+
+    def _read(self, example: RankingExample) -> list[tuple[str, str]]:
+        """Title and text of the pages that go into the prompt, best first."""
+        if self._pages is None:
+            return []
+        return [(page.title, page.text) for page in self._pages.of(example).pages[: self._prompt.pages]]

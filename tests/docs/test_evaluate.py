@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 pytest.importorskip("pyarrow")
@@ -20,7 +22,7 @@ from ..worlds import skewed, write_dataset  # noqa: TID252
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "evaluate.md").read_text("utf-8")
-CONFIG = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)[0]
+CONFIG, PAGES_CONFIG = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL) for line in block.splitlines()]
 
 
@@ -44,6 +46,37 @@ def test_commands_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     kept = [p.relative_to(tmp_path / "runs" / "first") for p in (tmp_path / "runs" / "first").rglob("*") if p.is_file()]
     for path in kept:
         assert path.parts[0] in {"rows", ".lock"} or f"`{path.name}`" in DOCUMENT
+
+
+def test_the_example_with_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_sentencepiece: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WEBREC_CACHE", str(tmp_path / "cache"))
+    data = skewed(users=300, items=200, length=10, flat=3000)
+    write_dataset(tmp_path / "films", data)
+    titles = [item.title for item in data.items.values()]
+    pages = [
+        {"title": f"The {title}", "text": "A fine one.", "item_id": i}
+        for i, title in zip(data.items, titles, strict=True)
+    ]
+    Path("pages.jsonl").write_text("".join(json.dumps(page) + "\n" for page in pages), "utf-8")
+    noise = [{"title": f"Post {n}", "text": f"Thing {n} for sale."} for n in range(300)]
+    Path("noise.jsonl").write_text("".join(json.dumps(page) + "\n" for page in noise), "utf-8")
+    config = PAGES_CONFIG.replace("test_users: 100", "test_users: 5").replace(
+        "reasoning_tokens: 64", "reasoning_tokens: 8"
+    )
+    told = yaml.safe_load(config)
+    for entry in (*told["retrievals"], *(s for s in told["systems"] if isinstance(s, dict))):
+        entry["backbone"] = str(tiny_sentencepiece)
+    told["systems"] = [
+        {"kind": "llm", "backbone": str(tiny_sentencepiece)} if s == "llm" else s for s in told["systems"]
+    ]
+    Path("eval.yaml").write_text(yaml.safe_dump(told), "utf-8")
+    done = CliRunner().invoke(main, ["eval", "eval.yaml"])
+    assert done.exit_code == 0, done.output
+    for name in ("page_count", "llm", "rag", "rag-shuffled"):
+        assert len(re.findall(rf"^{name} ", done.stdout, re.MULTILINE)) == 2
+    for folder in sorted(p.name for p in (tmp_path / "runs" / "pages").iterdir() if p.is_dir()):
+        assert f"`{folder}/" in DOCUMENT
 
 
 def test_the_tables_are_up_to_date() -> None:

@@ -82,10 +82,22 @@ class EvalProgress(StatusLine):
             self._began = time.monotonic()
             before = f", {self.done:,} of them there already" if self.done else ""
             self.keep(f"{self.rows:,} rows{before}")
+        elif kind == "searching":
+            self.interruptible = True
+            self.show(
+                f"{event['data']}, {event['part']}, {event['sampling']}: searching ({event['retrieval']}), "
+                f"{event['done']:,} of {event['of']:,} examples"
+            )
         elif kind == "fitting":
             self.interruptible = False  # learning keeps its own state: Ctrl-C need not wait
             self._doing = f"{event['data']}, {event['system']}, seed {event['seed']}"
             self.show(f"{self._doing}: learning; {self.done:,} of {self.rows:,} rows")
+        elif kind == "training step":
+            self.show(
+                f"{self._doing}: training, step {event['step']:,} of {event['steps']:,}, loss {event['loss']:.3f}"
+            )
+        elif kind == "training validation":
+            self.keep(f"{self._doing}: step {event['step']:,}, validation NDCG@10 {event['ndcg10']:.4f}")
         elif kind == "fitted":
             self.interruptible = True
         elif kind == "answered":

@@ -74,6 +74,20 @@ def test_the_manifest_says_how_it_was_made(config: DataConfig, tmp_path: Path) -
     assert told["filtered"]["items"] == 0
 
 
+def test_tuning_examples(config: DataConfig, tmp_path: Path) -> None:
+    frozen = frozen_examples(config.model_copy(update={"tuning_examples": 200}), tmp_path)
+    examples = frozen.examples("tuning", "uniform")
+    assert len(examples) == len({e.key for e in examples}) == frozen.count("tuning") == 200
+    test = {e.user: set(e.candidates) for e in frozen.examples("test", "uniform")}
+    taken = {user: {t.item_id for t in own} for user, own in DATA.users.items()}
+    for example in examples:
+        assert (example.part, example.sampling) == ("tuning", "uniform")
+        assert example.target in example.candidates
+        assert not taken[example.user] & (set(example.candidates) - {example.target})
+        assert set(example.candidates) != test[example.user]
+    assert frozen_examples(config, tmp_path / "b").count("tuning") == 0
+
+
 def test_some_users(config: DataConfig, tmp_path: Path) -> None:
     few = config.model_copy(update={"test_users": 30, "validation_users": 20, "samplings": ("uniform",)})
     frozen = frozen_examples(few, tmp_path)

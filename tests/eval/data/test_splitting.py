@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from webrec.errors import InputError
 from webrec.eval.data.dataset import Dataset, Interaction
-from webrec.eval.data.splitting import DAY, leave_one_out, time_cut
+from webrec.eval.data.splitting import DAY, leave_one_out, time_cut, tuning_cases
 
 from ...worlds import dataset, skewed  # noqa: TID252
 
@@ -75,6 +77,27 @@ def test_the_time_cut_learns_from_nothing_later() -> None:
     for name, cases in (("validation", split.validation), ("test", split.test)):
         told = sum(count for reason, count in split.left_out.items() if reason.startswith(f"{name}:"))
         assert told + len(cases) == len(data.users)
+
+
+def test_tuning_cases_end_inside_the_training_part() -> None:
+    data = skewed(users=30)
+    split = leave_one_out(data)
+    cases = tuning_cases(data, split.training, 100, 0)
+    assert len(cases) == 100
+    for case in cases:
+        sequence = split.training.sequences[case.user]
+        assert tuple(t.item_id for t in case.past) == sequence[: len(case.past)]
+        assert case.target.item_id == sequence[len(case.past)]
+    by_user = Counter(case.user for case in cases)
+    assert max(by_user.values()) - min(by_user.values()) <= 1  # in turn
+    assert len({(case.user, len(case.past)) for case in cases}) == 100
+    assert tuning_cases(data, split.training, 100, 0) == cases != tuning_cases(data, split.training, 100, 1)
+    assert len(tuning_cases(data, split.training, 10_000, 0)) == sum(
+        len(s) - 1 for s in split.training.sequences.values()
+    )
+    copies = dataset({"u": "abacd", "v": "ab"})
+    found = tuning_cases(copies, leave_one_out(copies).training, 9, 0)
+    assert {(case.user, case.target.item_id) for case in found} == {("u", "b"), ("v", "b")}
 
 
 def test_wrong_data() -> None:

@@ -216,9 +216,49 @@ def test_a_full_disk_loses_nothing(config: EvalConfig, monkeypatch: pytest.Monke
 def test_two_at_once(config: EvalConfig) -> None:
     from webrec.eval.run_folder import RunFolder
 
-    told = run.description(config, {"films": run._frozen(config.data[0], lambda _: None)})
+    told = run.description(config, {"films": run._frozen(config.data[0], lambda _: None)}, {})
     with (
         RunFolder(config.output, told, "an evaluation"),
         pytest.raises(ConfigurationError, match="another process is writing"),
     ):
         run.evaluate(config)
+
+
+def test_pages_are_searched_once_and_systems_are_tuned(tmp_path: Path, tiny_bytes: Path) -> None:
+    pytest.importorskip("peft")
+    pages = [{"title": f"Thing {n} told", "text": f"Thing {n} and its user.", "item_id": f"i{n}"} for n in range(400)]
+    (tmp_path / "pages.jsonl").write_text("".join(json.dumps(page) + "\n" for page in pages), encoding="utf-8")
+    model = {"backbone": str(tiny_bytes), "dtype": "float32"}
+    training = {"epochs": 1, "batch_size": 4, "warmup_steps": 1, "validate_every": 2, "checkpoint_every": 1}
+    reading = {"kind": "llm", **model, "retrieval": "prompt", "prompt": {"pages": 2}}
+    path = write_config(
+        tmp_path,
+        data=[{"path": "films", "min_interactions": 0, "test_users": 5, "draws": 1, "tuning_examples": 8}],
+        corpora={"films": {"pages": [{"path": "pages.jsonl"}]}},
+        retrievals=[{"name": "prompt", "query_strategy": "prompt", **model}],
+        systems=[
+            {"kind": "title_in_pages", "retrieval": "prompt"},
+            {**reading, "name": "shuffled", "placebo": "shuffled"},
+            {**reading, "name": "tuned", "tune": {"training": training, "validation_examples": 4}},
+        ],
+        seeds=[0, 1],
+    )
+    config = read_eval_config(path)
+    events: list[dict[str, Any]] = []
+    with pytest.raises(KeyboardInterrupt):
+        run.evaluate(config, on_event=events.append, stop=lambda: sum(e["event"] == "searching" for e in events) == 2)
+    summary = run.evaluate(config, on_event=events.append)
+    searched = [(e["part"], e["sampling"], e["done"]) for e in events if e["event"] == "searching"]
+    assert searched == [("test", s, 0) for s in ("uniform", "matched")] + [
+        (p, "mixed", 0) for p in ("tuning", "validation")
+    ]
+    assert sum(e["event"] == "training step" for e in events) == 2 * 2
+    assert {(c.system, c.seeds) for c in summary.cells} == {("title_in_pages", 1), ("shuffled", 2), ("tuned", 2)}
+    tuned = [c for c in summary.cells if c.system == "tuned"]
+    assert all(c.tokens_read_per_example > 200 and c.spread for c in tuned)
+    told = json.loads((config.output / "run.json").read_text())
+    assert told["corpora"]["films"]["pages"] == {"about an item": 400, "about nothing known": 0, "noise": 0}
+    none = config.data[0].model_copy(update={"tuning_examples": 0})
+    other = config.model_copy(update={"data": (none,), "output": tmp_path / "other"})
+    with pytest.raises(ConfigurationError, match="tuning_examples: a system is fine-tuned and there are none"):
+        run.evaluate(other)

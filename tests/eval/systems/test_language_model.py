@@ -8,10 +8,15 @@ import pytest
 
 from webrec import recommend
 from webrec.errors import ConfigurationError
+from webrec.eval.examples import Example, ExamplePage, encode_example
+from webrec.eval.retrieval.page_source import PageSource
+from webrec.eval.retrieval.retrieve import FoundPage, Retrieved
 from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.systems.system import NotFittedError, answers
 from webrec.eval.train_config import PromptConfig
+from webrec.models.backbone import get_backbone
 from webrec.models.config import BackboneConfig
+from webrec.models.scoring import score_candidates
 
 from .contract import EXAMPLES, TRAINING
 
@@ -54,9 +59,37 @@ def test_order_batches_and_costs(config: BackboneConfig) -> None:
     assert system.rank_many(EXAMPLES[:2]) == [list(a.scores) for a in given[:2]]
 
 
+def test_it_reads_the_pages_that_it_is_given(config: BackboneConfig) -> None:
+    pages = tuple(FoundPage(f"Page {n}", f"About thing number {n}.", "") for n in range(4))
+    found = {e.key: Retrieved(e.key, "found", "q", (), pages, {}, 2, 30, 1.5) for e in EXAMPLES[:2]}
+    system = LanguageModel(config, PromptConfig(pages=3), pages=PageSource({("test", "uniform"): found}))
+    bare = LanguageModel(config, PromptConfig())
+    system.fit(TRAINING, 0)
+    bare.fit(TRAINING, 0)
+    for example, answer in zip(EXAMPLES[:2], answers(system, EXAMPLES[:2]), strict=True):
+        encoded = encode_example(
+            get_backbone(config).chat,
+            Example(
+                history=[TRAINING.items[i].title for i in example.history],
+                candidates=[TRAINING.items[i].title for i in example.candidates],
+                target=TRAINING.items[example.target].title,
+                pages=[ExamplePage(title=p.title, text=p.text) for p in pages],
+            ),
+            PromptConfig(pages=3),
+            10_000,
+        )  # what a training run reads of the same user and pages
+        own = score_candidates(get_backbone(config), encoded.prompt, encoded.candidates)
+        assert max(answer.scores) == pytest.approx(max(likelihood.mean for likelihood in own), rel=1e-6)
+        assert answer.scores[example.candidates.index(example.target)] == pytest.approx(
+            own[encoded.target].mean, rel=1e-6
+        )
+        assert answer.tokens_read == len(encoded.prompt) + sum(map(len, encoded.candidates))
+        assert answer.scores != tuple(bare.rank(example))
+        assert (answer.tokens_written, answer.searches) == (30, 2)
+        assert answer.seconds > 1.5
+
+
 def test_wrong_input(config: BackboneConfig) -> None:
-    with pytest.raises(ConfigurationError, match=r"prompt.pages: this system reads no pages; set it to 0"):
-        LanguageModel(config, PromptConfig())
     with pytest.raises(NotFittedError):
         LanguageModel(config, PromptConfig(pages=0)).rank(EXAMPLES[0])
     broken = LanguageModel(config.model_copy(update={"backbone": "/nowhere/at/all"}), PromptConfig(pages=0))

@@ -1,0 +1,39 @@
+"""What tells one model from another without loading it, wherever its files lie."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from webrec.models.config import DEFAULT_BACKBONE, BackboneConfig
+
+_READ = 2**20
+
+
+def backbone_identity(config: BackboneConfig) -> str:
+    """Name, and for a folder a digest of what it holds."""
+    folder = Path(config.backbone).expanduser()
+    if config.backbone == DEFAULT_BACKBONE or not folder.is_dir():
+        return config.backbone if config.revision is None else f"{config.backbone} at {config.revision}"
+    digest = hashlib.sha256()
+    for file in sorted([folder / "config.json", folder / "tokenizer.json", *folder.glob("*.safetensors")]):
+        if file.is_file():  # of weights the size, and the first megabyte, which lists all tensors
+            digest.update(f"{file.name} {file.stat().st_size} ".encode())
+            with file.open("rb") as stream:
+                digest.update(stream.read(_READ))
+    return f"{folder.name} ({digest.hexdigest()[:16]})"
+
+
+def adapter_identity(config: BackboneConfig) -> str | None:
+    """The adapter: a digest of the files of a folder, or the hub's name and revision; None without one."""
+    if config.adapter is None:
+        return None
+    folder = Path(config.adapter).expanduser()
+    if not folder.is_dir():
+        return config.adapter if config.adapter_revision is None else f"{config.adapter} at {config.adapter_revision}"
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.rglob("*") if p.suffix in {".json", ".safetensors"}):
+        digest.update(f"{file.relative_to(folder).as_posix()}\0".encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]

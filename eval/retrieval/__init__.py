@@ -1,0 +1,1 @@
+"""What is found for an evaluation's examples: the pages of a data set, and searching them once for every system."""

@@ -1,0 +1,54 @@
+"""The settings of what an evaluation reads: the pages of a data set, and how they are searched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from webrec.nodes.context import RunContext
+
+
+class PagesConfig(BaseModel):
+    """One file of pages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Path = Field(description="JSONL file (or .gz) of pages: title, text, optionally url, published, authors, id.")
+    matches: Path | None = Field(
+        default=None, description="CSV file (or .gz) that says which item a page is about, by the page's id."
+    )
+    page_field: str = Field(default="page_id", description="Column of matches with the page's id.")
+    item_field: str = Field(
+        default="item_id", description="Column of matches, or field of the page, with the item it is about."
+    )
+
+
+class CorpusConfig(BaseModel):
+    """All pages that can be found for one data set: some about its items, some about nothing of the kind."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pages: tuple[PagesConfig, ...] = Field(default=(), description="Files of pages about items.")
+    descriptions: bool = Field(default=False, description="Make a page of each item's own description.")
+    noise: tuple[PagesConfig, ...] = Field(default=(), description="Files of pages about other things.")
+    noise_share: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Share of noise among all pages, reached by leaving out some of one or the other; unset takes all.",
+    )
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of what is left out.")
+
+
+class RetrievalConfig(RunContext):
+    """One way of searching, with the settings of a run of the graph; those of scoring count for nothing."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        description="Name that systems ask for it by: letters, digits, dots, dashes.",
+    )
+    before_target: bool = Field(
+        default=False, description="Leave out pages that are not older than the target; needs times (docs/leakage.md)."
+    )
+    not_by_user: bool = Field(default=False, description="Leave out pages that the user wrote.")

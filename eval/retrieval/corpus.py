@@ -1,0 +1,151 @@
+"""One file with all pages of a data set, each at an address of its own, and which item it is about."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from webrec.cache_folder import build_once
+from webrec.errors import ConfigurationError
+from webrec.eval.data.dataset import Item
+from webrec.eval.data.plain import numbered_lines
+from webrec.eval.retrieval.config import CorpusConfig, PagesConfig
+from webrec.tools.providers.local_index import read_pages
+
+LAYOUT = 1
+PAGES, ABOUT = "pages.jsonl", "about.json"
+_Page = tuple[dict[str, Any], str | None, str]
+"""A page, the item it is about, and the name of its source."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """`path`: the JSONL file to search. `about`: the item that the page at an address is about. `digest`: of what went in."""
+
+    path: Path
+    about: Mapping[str, str]
+    digest: str
+    counts: Mapping[str, int]
+
+    def pages_of(self) -> dict[str, int]:
+        """How many pages there are about each item; absent ones have none."""
+        found: dict[str, int] = {}
+        for item_id in self.about.values():
+            found[item_id] = found.get(item_id, 0) + 1
+        return found
+
+
+def build_corpus(config: CorpusConfig, items: Mapping[str, Item], folder: Path) -> Corpus:
+    """The corpus of `config` for a data set's `items`, under `folder`, from an earlier time if it was made before.
+
+    Pages about items that are not in `items` stay: they are what else the web holds. Raises `ConfigurationError` naming the
+    file of the first problem, or an empty corpus.
+    """
+    told: list[Any] = [config.model_dump(mode="json", exclude={"pages", "noise"})]
+    for kind in (config.pages, config.noise):
+        told.append(
+            [[_file_hash(p.path), p.matches and _file_hash(p.matches), p.page_field, p.item_field] for p in kind]
+        )
+    if config.descriptions:
+        told.append([[i.item_id, i.title, i.text] for i in items.values() if i.text])
+    digest = hashlib.sha256(json.dumps([LAYOUT, told]).encode()).hexdigest()
+    made = build_once(folder / digest[:16], lambda work: _write(config, items, work))
+    about = json.loads((made / ABOUT).read_text("utf-8"))
+    return Corpus(made / PAGES, about["items"], digest, about["counts"])
+
+
+def _write(config: CorpusConfig, items: Mapping[str, Item], folder: Path) -> None:
+    own = [page for file in config.pages for page in _pages(file, file.path)]
+    if config.descriptions:
+        own += [
+            ({"title": item.title, "text": item.text}, item.item_id, "descriptions")
+            for item in items.values()
+            if item.text and item.title
+        ]
+    noise: list[_Page] = [(page, None, source) for file in config.noise for page, _, source in _pages(file, file.path)]
+    own, noise = _shares(own, noise, config)
+    if not own and not noise:
+        raise ConfigurationError("corpora: there is no page; give pages, noise, or descriptions that the items have")
+    about, counts = {}, {"about an item": 0, "about nothing known": 0, "noise": len(noise)}
+    with (folder / PAGES).open("w", encoding="utf-8") as file:
+        for number, (page, item_id, source) in enumerate([*own, *noise]):
+            url = f"https://{source}.example/{number}"
+            if item_id in items:
+                about[url] = item_id
+            if number < len(own):
+                counts["about an item" if item_id in items else "about nothing known"] += 1
+            kept = {name: page[name] for name in ("published", "time", "authors", "author") if page.get(name)}
+            file.write(json.dumps({"title": page.get("title") or "", "text": page["text"], "url": url, **kept}) + "\n")
+    (folder / ABOUT).write_text(json.dumps({"items": about, "counts": counts}), encoding="utf-8")
+
+
+def _pages(config: PagesConfig, path: Path) -> Iterator[_Page]:
+    """(page, item, source) of one file."""
+    if not path.is_file():
+        raise ConfigurationError(f"corpora: {path} is not a file; give a JSONL file of pages")
+    matched = None if config.matches is None else _matches(config)
+    source = path.parent.name.lower().replace("_", "-") or "pages"
+    for page in read_pages(path):
+        item = page.get(config.item_field) if matched is None else matched.get(str(page.get("id")))
+        yield page, None if item is None else str(item), source
+
+
+def _matches(config: PagesConfig) -> dict[str, str]:
+    assert config.matches is not None
+    if not config.matches.is_file():
+        raise ConfigurationError(
+            f"corpora: {config.matches} is not a file; give a CSV file of matches, or leave it out"
+        )
+    rows = csv.DictReader(line for _, line in numbered_lines(config.matches))
+    for column in (config.page_field, config.item_field):
+        if column not in (rows.fieldnames or []):
+            raise ConfigurationError(
+                f"corpora: {config.matches.name} has no column {column}; name its columns in page_field and item_field"
+            )
+    return {row[config.page_field]: row[config.item_field] for row in rows}
+
+
+def _shares(own: list[_Page], noise: list[_Page], config: CorpusConfig) -> tuple[list[_Page], list[_Page]]:
+    """Leave out as few as reach the share of noise, drawn by the seed."""
+    if config.noise_share is None or not (own or noise):
+        return own, noise
+    share = config.noise_share
+    if share > 0 and not noise:
+        raise ConfigurationError("corpora.noise_share: there is no noise; give files in noise, or set it to 0")
+    most = len(own) * share / (1 - share)
+    if len(noise) >= most:
+        return own, _some(noise, round(most), config.seed)
+    return _some(own, round(len(noise) * (1 - share) / share), config.seed), noise
+
+
+def _some(pages: list[_Page], count: int, seed: int) -> list[_Page]:
+    chosen = np.random.default_rng(seed).permutation(len(pages))[:count]
+    return [pages[place] for place in sorted(chosen.tolist())]
+
+
+def _file_hash(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigurationError(f"corpora: {path} cannot be read ({error.strerror}); give a file of pages") from None
+
+
+Resolve = Callable[[Path], Path]
+
+
+def resolved_corpus(config: CorpusConfig, resolve: Resolve) -> CorpusConfig:
+    """`config` with every path as `resolve` gives it."""
+
+    def one(pages: PagesConfig) -> PagesConfig:
+        matches = None if pages.matches is None else resolve(pages.matches)
+        return pages.model_copy(update={"path": resolve(pages.path), "matches": matches})
+
+    return config.model_copy(update={"pages": tuple(map(one, config.pages)), "noise": tuple(map(one, config.noise))})

@@ -1,0 +1,110 @@
+"""The graph up to the pages, for examples of an evaluation: what it found is kept, and every system reads the same."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from webrec.errors import ConfigurationError
+from webrec.eval.data.dataset import Item, RankingExample
+from webrec.eval.retrieval.config import RetrievalConfig
+from webrec.eval.retrieval.corpus import Corpus
+from webrec.graph.build import Graph, build_graph
+from webrec.models.threads import torch_threads
+from webrec.nodes.context import RunContext
+from webrec.nodes.run import Run, Update
+from webrec.nodes.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """A page as the prompt would show it, whole."""
+
+    title: str
+    text: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What was found for one example. `state`: found, no_pages, left_out or no_keywords; `left_out`: by reason."""
+
+    key: str
+    state: str
+    query: str
+    keywords: tuple[str, ...]
+    pages: tuple[FoundPage, ...]
+    left_out: Mapping[str, int]
+    searches: int
+    tokens_written: int
+    seconds: float
+
+
+class Retriever:
+    """Runs the graph without its scoring nodes. `threads`: CPU threads of the backbone while it reasons."""
+
+    def __init__(
+        self, config: RetrievalConfig, items: Mapping[str, Item], corpus: Corpus | None, *, threads: int = 1
+    ) -> None:
+        if config.query_strategy == "none" or not config.retrieval:
+            raise ConfigurationError(
+                f"retrievals: {config.name} searches for nothing; leave it out of the system instead"
+            )
+        if corpus is not None and config.pages_path is not None:
+            raise ConfigurationError(
+                f"retrievals: {config.name} has pages_path and the data set a corpus; keep one of them"
+            )
+        self._config, self._items, self._threads = config, items, threads
+        searched = {} if corpus is None else {"providers": ("local",), "pages_path": str(corpus.path)}
+        self._settings = {name: getattr(config, name) for name in RunContext.model_fields} | searched
+        self._graph: Graph = build_graph(nodes={"augment": _nothing, "score": _nothing})
+
+    def retrieve(self, examples: Sequence[RankingExample]) -> list[Retrieved]:
+        """What is found for each. Raises `SearchError` if every provider failed, and what the nodes raise."""
+        with torch_threads(self._threads):
+            return [self._one(example) for example in examples]
+
+    def _one(self, example: RankingExample) -> Retrieved:
+        began = time.perf_counter()
+        titles: Any = {
+            "history": [self._items[item_id].title for item_id in example.history],
+            "candidates": [self._items[item_id].title for item_id in example.candidates],
+        }
+        state: dict[str, Any] = self._graph.invoke(
+            titles, context=RunContext(**{**self._settings, **self._rules(example)})
+        )
+        left_out: dict[str, int] = {}
+        for page in state["left_out"]:
+            left_out[page["reason"]] = left_out.get(page["reason"], 0) + 1
+        pages = tuple(FoundPage(p["title"], p["text"] or p["snippet"], p["url"]) for p in state["pages"])
+        return Retrieved(
+            key=example.key,
+            state=state["retrieval"] if state["query"] else "no_keywords",
+            query=state["query"],
+            keywords=tuple(state["keywords"]),
+            pages=pages,
+            left_out=left_out,
+            searches=sum(search["attempts"] for search in state["searches"]),
+            tokens_written=len((state["reasoning"] or {"tokens": []})["tokens"]),
+            seconds=time.perf_counter() - began,
+        )
+
+    def _rules(self, example: RankingExample) -> dict[str, Any]:
+        """What the leakage rules say of this example."""
+        rules: dict[str, Any] = {}
+        if self._config.before_target:
+            if example.time is None:
+                raise ConfigurationError(
+                    f"retrievals: {self._config.name} has before_target, and example {example.key} no time; turn it off for this data"
+                )
+            rules["pages_before"] = datetime.fromtimestamp(example.time, UTC).isoformat().replace("+00:00", "Z")
+        if self._config.not_by_user:
+            rules["pages_not_by"] = example.user
+        return rules
+
+
+def _nothing(state: State, run: Run) -> Update:
+    return {"warnings": list(state["warnings"])}

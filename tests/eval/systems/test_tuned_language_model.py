@@ -1,0 +1,98 @@
+"""Fine-tuning inside an evaluation: it learns what can be learnt, is the same as `webrec train`, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from webrec.errors import ConfigurationError
+from webrec.eval.metrics.ranking import metric_values, target_ranks
+from webrec.eval.systems.language_model import LanguageModel
+from webrec.eval.systems.system import answers
+from webrec.eval.systems.tuned_language_model import TuneConfig, TunedLanguageModel
+from webrec.eval.train_config import PromptConfig
+from webrec.models.config import BackboneConfig
+from webrec.models.mp_head.config import MPHeadConfig
+from webrec.models.training.config import TrainingConfig
+
+from .contract import EXAMPLES, TRAINING
+
+pytest.importorskip("peft")
+
+
+@pytest.fixture(scope="module")
+def backbone(request: pytest.FixtureRequest) -> BackboneConfig:
+    folder: Path = request.getfixturevalue("tiny_bytes")
+    return BackboneConfig(backbone=str(folder), dtype="float32", device="cpu")
+
+
+def tuned(backbone: BackboneConfig, folder: Path, **settings: Any) -> TunedLanguageModel:
+    training = {"epochs": 2, "batch_size": 4, "warmup_steps": 1, "validate_every": 4, "checkpoint_every": 2, **settings}
+    tune = TuneConfig(
+        head=MPHeadConfig(kind="pairwise", layers=(1,), top_k=16),
+        training=TrainingConfig(**training),
+        validation_examples=6,
+    )
+    return TunedLanguageModel(backbone, PromptConfig(), tune, folder, EXAMPLES[:16], EXAMPLES[16:40])
+
+
+def test_it_is_trained_and_goes_on_where_it_stopped(backbone: BackboneConfig, tmp_path: Path) -> None:
+    events: list[str] = []
+    system = tuned(backbone, tmp_path / "a")
+    system._on_event = lambda event: events.append(event["event"])
+    system.fit(TRAINING, 3)
+    assert events.count("step") == 8
+    assert len((tmp_path / "a" / "valid.jsonl").read_text().splitlines()) == 6
+    assert json.loads((tmp_path / "a" / "run" / "run.json").read_text())["seeds"]["training"] == 3
+    plain = LanguageModel(backbone, PromptConfig())
+    plain.fit(TRAINING, 0)
+    given = answers(system, EXAMPLES[40:44])
+    assert [a.scores for a in given] != [a.scores for a in answers(plain, EXAMPLES[40:44])]
+    again = tuned(backbone, tmp_path / "a")
+    again._on_event = lambda event: events.append(f"again {event['event']}")
+    again.fit(TRAINING, 3)
+    assert "again step" not in events  # it was finished
+    assert [a.scores for a in answers(again, EXAMPLES[40:44])] == [a.scores for a in given]
+    stopped = tuned(backbone, tmp_path / "b")
+    stopped._on_event = stop_at(5)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.fit(TRAINING, 3)
+    resumed = tuned(backbone, tmp_path / "b")
+    steps: list[int] = []
+    resumed._on_event = lambda event: steps.append(event["step"]) if event["event"] == "step" else None
+    resumed.fit(TRAINING, 3)
+    assert steps
+    assert steps[0] > 1
+    assert [a.scores for a in answers(resumed, EXAMPLES[40:44])] == [a.scores for a in given]
+
+
+def stop_at(step: int) -> Any:
+    def hear(event: dict[str, Any]) -> None:
+        if event["event"] == "step" and event["step"] == step:
+            raise KeyboardInterrupt
+
+    return hear
+
+
+@pytest.mark.slow
+def test_it_learns(backbone: BackboneConfig, tmp_path: Path) -> None:
+    system, plain = (
+        tuned(backbone, tmp_path, epochs=40, learning_rate=5e-3, patience=100),
+        LanguageModel(backbone, PromptConfig()),
+    )
+    system.fit(TRAINING, 0)
+    plain.fit(TRAINING, 0)
+
+    def value(asked: LanguageModel) -> float:
+        ranks = target_ranks(asked.rank_many(EXAMPLES[:16]), [e.candidates.index(e.target) for e in EXAMPLES[:16]])
+        return float(metric_values(ranks)["ndcg@10"].mean())
+
+    assert value(system) > value(plain) + 0.2  # on what it was trained on: a tiny random LLaMA can learn that by heart
+
+
+def test_nothing_to_learn_from(backbone: BackboneConfig, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="tuning_examples: a system is fine-tuned and there are none"):
+        TunedLanguageModel(backbone, PromptConfig(), TuneConfig(), tmp_path, [], [])
