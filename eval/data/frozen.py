@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from webrec.errors import ConfigurationError
 from webrec.eval.data.candidates import Sampling
 from webrec.eval.data.dataset import Item, RankingExample, TrainingData
 from webrec.eval.data.splitting import Case
+from webrec.eval.parquet import write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -177,20 +177,9 @@ def _is_list(values: Any) -> bool:
 
 def write_frozen(path: Path, table: pa.Table, manifest: Mapping[str, Any]) -> str:
     """Write the file, whole or not at all; returns the content's digest. Raises `ConfigurationError` where it cannot."""
-    import pyarrow.parquet as pq
-
     digest = content_digest(table, manifest["items"])
     told = {b"webrec": json.dumps({"format": FORMAT, "digest": digest, **manifest}).encode()}
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table.replace_schema_metadata(told), fresh, compression="zstd")
-        fresh.replace(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise ConfigurationError(
-            f"output: {path} cannot be written ({error.strerror or error}); free some space or give another folder"
-        ) from None
+    write_whole(path, table.replace_schema_metadata(told))
     return digest
 
 

@@ -13,7 +13,7 @@ from webrec.eval.data.dataset import RankingExample
 from webrec.eval.data.frozen import FrozenExamples
 from webrec.eval.evaluation.config import EvalConfig, data_name, system_name
 from webrec.eval.evaluation.rows import Piece, RowStore
-from webrec.eval.evaluation.search import read_for
+from webrec.eval.evaluation.search import read_for, targets_found
 from webrec.eval.evaluation.summary import Summary, summarise, write_summary
 from webrec.eval.model_identity import adapter_identity, backbone_identity
 from webrec.eval.retrieval.corpus import Corpus, build_corpus
@@ -73,7 +73,7 @@ def evaluate(
                 if stop():
                     raise KeyboardInterrupt
         on_event({"event": "summarising"})
-        summary = summarise(config, frozen, fits, store)
+        summary = summarise(config, frozen, fits, store, targets_found(config, frozen, readings, corpora))
         write_summary(config.output, summary)
         return summary
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +81,25 @@ def _search(
         for example in examples:
             found.setdefault((example.part, example.sampling), {})[example.key] = by_key[example.key]
     return found
+
+
+def targets_found(
+    config: EvalConfig,
+    frozen: Mapping[str, FrozenExamples],
+    readings: Mapping[str, Readings],
+    corpora: Mapping[str, Corpus],
+) -> dict[tuple[str, str], dict[tuple[str, str], dict[str, bool]]]:
+    """Whether a page about the target was found: by data set and retrieval, (part, sampling) and key, where a corpus says so."""
+    told: dict[tuple[str, str], dict[tuple[str, str], dict[str, bool]]] = {}
+    for data, corpus in corpora.items():
+        for retrieval, found in readings[data].found.items():
+            told[data, retrieval] = {
+                (config.part, sampling): {
+                    e.key: any(
+                        corpus.about.get(page.url) == e.target for page in found[config.part, sampling][e.key].pages
+                    )
+                    for e in frozen[data].examples(config.part, sampling)
+                }
+                for sampling in frozen[data].samplings
+            }
+    return told

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from webrec.errors import ConfigurationError
 from webrec.eval.data.frozen import FrozenExamples
-from webrec.eval.evaluation.config import EvalConfig
+from webrec.eval.evaluation.breakdown import breakdown, groups_of
+from webrec.eval.evaluation.config import EvalConfig, retrieval_of
 from webrec.eval.evaluation.rows import RowStore
 from webrec.eval.metrics.ranking import METRICS, chance, metric_values
 from webrec.eval.metrics.statistics import Interval, compare, intervals, seed_spread
@@ -22,10 +23,15 @@ if TYPE_CHECKING:
 
 SUMMARY_FILE = "summary.json"
 PRIMARY = METRICS[0]
+TargetFound = Mapping[tuple[str, str], Mapping[tuple[str, str], Mapping[str, bool]]]
 
 
 class Cell(BaseModel):
-    """One system on one data set and sampling. `metrics`: mean, low and high end of each; `spread`: over training seeds."""
+    """One system on one data set and sampling.
+
+    `metrics`: mean, low and high end of each; `spread`: over training seeds; `groups`: by kind and group of examples, the users
+    and the primary metric, as in `metrics`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,6 +43,7 @@ class Cell(BaseModel):
     seeds: int
     metrics: dict[str, tuple[float, float, float]]
     spread: dict[str, float]
+    groups: dict[str, dict[str, tuple[int, float, float, float]]]
     seconds_per_example: float
     tokens_read_per_example: float
     tokens_written_per_example: float
@@ -70,32 +77,44 @@ class Summary(BaseModel):
 
 
 def summarise(
-    config: EvalConfig, frozen: Mapping[str, FrozenExamples], fits: Sequence[Fit], store: RowStore
+    config: EvalConfig,
+    frozen: Mapping[str, FrozenExamples],
+    fits: Sequence[Fit],
+    store: RowStore,
+    target_found: TargetFound,
 ) -> Summary:
-    """Read all rows and compute. A user's draws, and a system's seeds, are averaged before anything else."""
+    """Read all rows and compute. A user's draws, and a system's seeds, are averaged before anything else.
+
+    `target_found`: by data set and retrieval, (part, sampling) and example key, whether a page about the target was found.
+    """
     cells, pairs = [], []
     for data, examples in frozen.items():
+        past, counts = examples.past(config.part), examples.training().counts
         for sampling in examples.samplings:
             own = [f for f in fits if f.data == data]
             values: dict[str, Any] = {}
+            asked = examples.examples(config.part, sampling)
             for system in dict.fromkeys(f.pieces[0].system for f in own):
-                cell, by_user = _cell(data, sampling, system, [f for f in own if f.pieces[0].system == system], store)
+                fitted = [f for f in own if f.pieces[0].system == system]
+                found = target_found.get((data, retrieval_of(fitted[0].system) or ""), {}).get((config.part, sampling))
+                groups = groups_of(asked, past, counts, found)
+                cell, by_user = _cell(data, sampling, system, fitted, store, groups)
                 cells.append(cell)
                 values[system] = by_user
             best = max(values, key=lambda name: values[name].mean())
             for rival in values:
                 if rival != best:
-                    found = compare(values[best], values[rival])
+                    compared = compare(values[best], values[rival])
                     pairs.append(
                         Pair(
                             data=data,
                             sampling=sampling,
                             system=best,
                             rival=rival,
-                            difference=_ends(found.difference),
-                            gain=None if found.gain is None else _ends(found.gain),
-                            p=found.p,
-                            detectable=found.detectable,
+                            difference=_ends(compared.difference),
+                            gain=None if compared.gain is None else _ends(compared.gain),
+                            p=compared.p,
+                            detectable=compared.detectable,
                         )
                     )
     return Summary(
@@ -127,10 +146,17 @@ def read_summary(folder: Path) -> Summary:
         ) from None
 
 
-def _cell(data: str, sampling: str, system: str, fits: Sequence[Fit], store: RowStore) -> tuple[Cell, Any]:
+def _cell(
+    data: str,
+    sampling: str,
+    system: str,
+    fits: Sequence[Fit],
+    store: RowStore,
+    groups: Mapping[str, Sequence[str]],
+) -> tuple[Cell, Any]:
     """The cell, and the primary metric of each user, in the order of the frozen examples."""
     columns = ["key", "user", "rank", "seconds", "tokens_read", "tokens_written"]
-    per_seed, keys, costs = [], None, []
+    per_seed, keys, costs, primary = [], None, [], []
     for fit in fits:
         rows = store.read([p for p in fit.pieces if p.sampling == sampling], columns)
         found = rows["key"].to_pylist()
@@ -145,6 +171,7 @@ def _cell(data: str, sampling: str, system: str, fits: Sequence[Fit], store: Row
         order = np.argsort(first)  # of appearance
         means = np.stack([np.bincount(place, values[m]) / counts for m in METRICS], axis=1)[order]
         per_seed.append(means)
+        primary.append(values[PRIMARY])
         costs.append([float(np.mean(rows[name].to_numpy())) for name in columns[3:]])
     table = np.stack(per_seed)
     over_seeds = table.mean(0)
@@ -158,6 +185,10 @@ def _cell(data: str, sampling: str, system: str, fits: Sequence[Fit], store: Row
         seeds=len(fits),
         metrics=dict(zip(METRICS, map(_ends, intervals(over_seeds)), strict=True)),
         spread={m: seed_spread(table[:, :, n]) for n, m in enumerate(METRICS)} if len(fits) > 1 else {},
+        groups={
+            kind: {name: (i.users, *_ends(i)) for name, i in named.items()}
+            for kind, named in breakdown(np.mean(primary, axis=0), users.tolist(), groups).items()
+        },
         seconds_per_example=float(cost[0]),
         tokens_read_per_example=float(cost[1]),
         tokens_written_per_example=float(cost[2]),

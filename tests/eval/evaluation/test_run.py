@@ -256,6 +256,9 @@ def test_pages_are_searched_once_and_systems_are_tuned(tmp_path: Path, tiny_byte
     assert {(c.system, c.seeds) for c in summary.cells} == {("title_in_pages", 1), ("shuffled", 2), ("tuned", 2)}
     tuned = [c for c in summary.cells if c.system == "tuned"]
     assert all(c.tokens_read_per_example > 200 and c.spread for c in tuned)
+    groups = tuned[0].groups
+    assert set(groups["page about the target"]) <= {"found", "not found"}
+    assert all(sum(users for users, *_ in named.values()) == 5 for named in groups.values())
     told = json.loads((config.output / "run.json").read_text())
     assert told["corpora"]["films"]["pages"] == {"about an item": 400, "about nothing known": 0, "noise": 0}
     none = config.data[0].model_copy(update={"tuning_examples": 0})
