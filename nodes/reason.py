@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from webrec.models.decoding import decode_greedily
+from webrec.models.backbone import Backbone
+from webrec.models.decoding import Decoded, decode_greedily
 from webrec.models.words import token_spans
 from webrec.nodes.prompt import user_of
 from webrec.nodes.query_strategies import strategy_of
@@ -14,13 +15,10 @@ from webrec.nodes.validation import check_room
 
 def reason(state: State, run: Run) -> Update:
     """Write `reasoning`: text, tokens and entropies. Raises `InputError` if the question leaves no room to write."""
-    strategy = strategy_of(run.context, run.resources.strategies)
-    if strategy is None or strategy.question is None:
+    prompt = question_of(state, run)
+    if prompt is None:
         return {"reasoning": None}
-    backbone = run.backbone()
-    prompt = backbone.chat.encode_turn(strategy.question(user_of(state, run.context)))
-    limit = run.context.reasoning_tokens
-    check_room(len(prompt) + limit, backbone.context_length)
+    backbone, limit = run.backbone(), run.context.reasoning_tokens
     ids: list[int] = []
 
     def on_token(token: int) -> None:
@@ -28,9 +26,25 @@ def reason(state: State, run: Run) -> Update:
         run.emit("token", text=backbone.chat.decode(ids[-1:]), count=len(ids), limit=limit)
 
     decoded = decode_greedily(backbone, prompt, limit, on_token=on_token, cancelled=run.cancelled)
+    return {"reasoning": as_reasoning(decoded, backbone).model_dump()}
+
+
+def question_of(state: State, run: Run) -> list[int] | None:
+    """Token ids of what the backbone is asked, None where it is not. Raises `InputError` if there is no room to answer."""
+    strategy = strategy_of(run.context, run.resources.strategies)
+    if strategy is None or strategy.question is None:
+        return None
+    backbone = run.backbone()
+    prompt = backbone.chat.encode_turn(strategy.question(user_of(state, run.context)))
+    check_room(len(prompt) + run.context.reasoning_tokens, backbone.context_length)
+    return prompt
+
+
+def as_reasoning(decoded: Decoded, backbone: Backbone) -> Reasoning:
+    """What the backbone wrote, with each token's place in the text."""
     text, spans = token_spans(decoded.ids, backbone.chat.decode)
     tokens = [
         TokenEvidence(id=i, start=start, end=end, entropy=entropy)
         for i, (start, end), entropy in zip(decoded.ids, spans, decoded.entropy, strict=True)
     ]
-    return {"reasoning": Reasoning(text=text, stop=decoded.stop, tokens=tokens).model_dump()}
+    return Reasoning(text=text, stop=decoded.stop, tokens=tokens)

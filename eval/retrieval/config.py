@@ -52,3 +52,9 @@ class RetrievalConfig(RunContext):
         default=False, description="Leave out pages that are not older than the target; needs times (docs/leakage.md)."
     )
     not_by_user: bool = Field(default=False, description="Leave out pages that the user wrote.")
+    reason_together: int = Field(
+        default=16,
+        ge=1,
+        le=256,
+        description="Examples that the backbone reasons about together: quicker; in bfloat16 the rounding differs from one at a time.",
+    )

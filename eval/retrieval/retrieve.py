@@ -13,8 +13,15 @@ from webrec.eval.data.dataset import Item, RankingExample
 from webrec.eval.retrieval.config import RetrievalConfig
 from webrec.eval.retrieval.corpus import Corpus
 from webrec.graph.build import Graph, build_graph
+from webrec.models.backbone import Backbone, get_backbone
+from webrec.models.batch_decoding import decode_together
+from webrec.models.config import BackboneConfig
+from webrec.models.decoding import Decoded
 from webrec.models.threads import torch_threads
 from webrec.nodes.context import RunContext
+from webrec.nodes.prompt import User
+from webrec.nodes.query_strategies import BUILTIN, strategy_of
+from webrec.nodes.reason import as_reasoning, question_of, reason
 from webrec.nodes.run import Run, Update
 from webrec.nodes.state import State
 
@@ -60,19 +67,65 @@ class Retriever:
         self._config, self._items, self._threads = config, items, threads
         searched = {} if corpus is None else {"providers": ("local",), "pages_path": str(corpus.path)}
         self._settings = {name: getattr(config, name) for name in RunContext.model_fields} | searched
-        self._graph: Graph = build_graph(nodes={"augment": _nothing, "score": _nothing})
+        self._graph: Graph = build_graph(nodes={"reason": self._reason, "augment": _nothing, "score": _nothing})
+        self._written: dict[tuple[int, ...], tuple[Decoded, Any]] = {}
 
     def retrieve(self, examples: Sequence[RankingExample]) -> list[Retrieved]:
         """What is found for each. Raises `SearchError` if every provider failed, and what the nodes raise."""
+        size = self._config.reason_together
+        found = []
         with torch_threads(self._threads):
-            return [self._one(example) for example in examples]
+            for begin in range(0, len(examples), size):
+                batch = examples[begin : begin + size]
+                share = self._write(batch) / len(batch)
+                found += [self._one(example, share) for example in batch]
+        return found
 
-    def _one(self, example: RankingExample) -> Retrieved:
+    def _write(self, examples: Sequence[RankingExample]) -> float:
+        """Let the backbone reason about `examples` together; returns the seconds that this took."""
         began = time.perf_counter()
-        titles: Any = {
+        self._written.clear()
+        strategy = strategy_of(self._config, BUILTIN)
+        if strategy is None or strategy.question is None or len(examples) < 2:
+            return 0.0
+        backbone = self._backbone()
+        prompts = set()
+        for example in examples:
+            history, candidates = self._titles(example).values()
+            user = User.of(history, candidates, history_items=self._config.history_items, seed=self._config.seed)
+            prompt = tuple(backbone.chat.encode_turn(strategy.question(user)))
+            if (
+                len(prompt) + self._config.reasoning_tokens <= backbone.context_length
+            ):  # else the node says what is wrong
+                prompts.add(prompt)
+        asked = sorted(prompts, key=len)
+        decoded = decode_together(backbone, asked, self._config.reasoning_tokens)
+        self._written = dict(zip(asked, decoded, strict=True))
+        return time.perf_counter() - began
+
+    def _reason(self, state: State, run: Run) -> Update:
+        """The node, but what was written already is not written again."""
+        prompt = question_of(state, run)
+        if prompt is None or (written := self._written.get(tuple(prompt))) is None:
+            return reason(state, run)
+        decoded, cache = written
+        backbone = run.backbone()
+        backbone.recent.put(prompt, cache)  # extract goes on from there
+        return {"reasoning": as_reasoning(decoded, backbone).model_dump()}
+
+    def _backbone(self) -> Backbone:
+        settings = {name: getattr(self._config, name) for name in BackboneConfig.model_fields}
+        return get_backbone(BackboneConfig(**settings | {"adapter": None, "adapter_revision": None}))
+
+    def _titles(self, example: RankingExample) -> dict[str, list[str]]:
+        return {
             "history": [self._items[item_id].title for item_id in example.history],
             "candidates": [self._items[item_id].title for item_id in example.candidates],
         }
+
+    def _one(self, example: RankingExample, share: float) -> Retrieved:
+        began = time.perf_counter() - share
+        titles: Any = self._titles(example)
         state: dict[str, Any] = self._graph.invoke(
             titles, context=RunContext(**{**self._settings, **self._rules(example)})
         )

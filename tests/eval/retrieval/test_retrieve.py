@@ -71,6 +71,15 @@ def test_keywords_take_tokens(corpus: Corpus, config: RetrievalConfig) -> None:
     assert found.state in {"found", "no_pages", "no_keywords"}
 
 
+def test_reasoning_together_finds_what_reasoning_alone_finds(corpus: Corpus, config: RetrievalConfig) -> None:
+    keywords = config.model_copy(update={"query_strategy": "keywords"})
+    examples = [replace(EXAMPLE, key=f"u{n}#0", history=tuple(ITEMS)[:n]) for n in (1, 2, 3, 2)]
+    together = Retriever(keywords, ITEMS, corpus).retrieve(examples)
+    alone = Retriever(keywords.model_copy(update={"reason_together": 1}), ITEMS, corpus).retrieve(examples)
+    assert [replace(found, seconds=0) for found in together] == [replace(found, seconds=0) for found in alone]
+    assert len({found.query for found in together}) == 3  # two examples ask the same
+
+
 def test_a_forbidden_page_is_not_found(corpus: Corpus, config: RetrievalConfig) -> None:
     """2001-09-09T01:46:40Z is the target's time: pages of that day and later are out, and those that the user wrote."""
     rules = config.model_copy(update={"before_target": True})
