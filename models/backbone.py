@@ -157,8 +157,8 @@ def _load_adapted(config: BackboneConfig) -> Backbone:
 
 
 def sharing_weights(model: LlamaForCausalLM) -> LlamaForCausalLM:
-    """A copy of `model` whose modules are its own and whose weights are the same tensors, not copies."""
-    shared = [*model.parameters(), *model.buffers(), model.config]
+    """A copy of `model` whose modules and settings are its own and whose weights are the same tensors, not copies."""
+    shared = [*model.parameters(), *model.buffers()]
     return copy.deepcopy(model, {id(s): s for s in shared})
 
 
