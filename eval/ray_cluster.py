@@ -35,13 +35,14 @@ def require_ray() -> None:
 
 
 @contextmanager
-def ray_cluster() -> Iterator[bool]:
+def ray_cluster(address: str | None = None, store_bytes: int = _STORE_BYTES) -> Iterator[bool]:
     """Ray, started here and stopped at the end, or connected to. One that this process already uses is left as it is.
 
-    Gives whether it was started here. Raises `ConfigurationError` if RAY_ADDRESS names no cluster that answers.
+    `address`: `local`, a cluster's, or None for RAY_ADDRESS and, without it, `local`. Gives whether it was started here. Raises
+    `ConfigurationError` if there is no cluster that answers.
     """
     require_ray()
-    address = os.environ.get("RAY_ADDRESS", "").strip() or "local"
+    address = address or os.environ.get("RAY_ADDRESS", "").strip() or "local"
     _check_reachable(address)
     # Most of this Ray reads once, when it is imported: a program that has done so has chosen already.
     with _environment(_ALWAYS if _imported_before() else _variables(local=address == "local")):
@@ -50,7 +51,7 @@ def ray_cluster() -> Iterator[bool]:
         if ray.is_initialized():
             yield False
             return
-        options: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
+        options: dict[str, Any] = {"include_dashboard": False, "object_store_memory": store_bytes}
         try:
             ray.init(
                 address=address,
@@ -116,6 +117,22 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
         for name in os.environ.keys() - before.keys():  # ours, and what Ray adds: a debugger of its own for one
             del os.environ[name]
         os.environ.update({name: before[name] for name in variables.keys() & before.keys()})
+
+
+class EventBoard:
+    """Carries events from the workers to the process that started them. Runs as a Ray actor."""
+
+    def __init__(self) -> None:
+        self._events: list[dict[str, Any]] = []
+
+    def put(self, event: dict[str, Any]) -> None:
+        """Add one."""
+        self._events.append(event)
+
+    def take(self) -> list[dict[str, Any]]:
+        """Those that were not taken yet."""
+        taken, self._events = self._events, []
+        return taken
 
 
 def machines() -> list[dict[str, float]]:

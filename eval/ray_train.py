@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from webrec import errors
 from webrec.errors import TrainingError, WebRecError
-from webrec.eval.ray_cluster import cpus_per_worker, machines, ray_cluster, require_ray, wants_gpu
+from webrec.eval.ray_cluster import EventBoard, cpus_per_worker, machines, ray_cluster, require_ray, wants_gpu
 from webrec.eval.train_config import TrainRunConfig
 from webrec.eval.train_folder import TrainFolder
 from webrec.eval.train_run import OnEvent, PreparedRun, finished, ignore, prepare, read_data, require_train_extra
@@ -28,22 +28,6 @@ if TYPE_CHECKING:
 _SCRATCH = ".ray"
 _WRITER_LOCK = ".writer.lock"
 _LOOK_SECONDS = 0.3
-
-
-class EventBoard:
-    """Carries events from the workers to the process that started them. Runs as a Ray actor."""
-
-    def __init__(self) -> None:
-        self._events: list[dict[str, Any]] = []
-
-    def put(self, event: dict[str, Any]) -> None:
-        """Add one."""
-        self._events.append(event)
-
-    def take(self) -> list[dict[str, Any]]:
-        """Those that were not taken yet."""
-        taken, self._events = self._events, []
-        return taken
 
 
 def train_on_ray(

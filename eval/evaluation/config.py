@@ -18,6 +18,18 @@ from webrec.eval.settings_file import read_settings, sentence
 from webrec.eval.systems.config import NEED_CORPUS, AnySystem, LanguageModelConfig
 
 
+class RayConfig(BaseModel):
+    """Where the language models of an evaluation compute."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    address: str = Field(
+        default="local", description="local starts Ray on this machine; else the address of a cluster, or auto."
+    )
+    actors: int = Field(default=2, ge=1, le=4096, description="Models side by side, each with the run's threads.")
+    gpus: float = Field(default=0, ge=0, le=64, description="GPUs of each; 0.5 puts two on one.")
+
+
 class EvalConfig(BaseModel):
     """Which systems are asked about which data."""
 
@@ -42,6 +54,9 @@ class EvalConfig(BaseModel):
         default="test", description="test, or validation while anything is still being chosen."
     )
     threads: int = Field(default=1, ge=1, le=1024, description="CPU threads of a system that computes with tensors.")
+    ray: RayConfig | None = Field(
+        default=None, description="Ray actors for the language models; unset computes in this process."
+    )
 
     @field_validator("systems", mode="before")
     @classmethod

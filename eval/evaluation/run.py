@@ -1,52 +1,39 @@
-"""Running an evaluation on one machine: what was answered before is not asked again."""
+"""Running an evaluation, from where it was stopped if it was: what was found or answered before is not asked again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Any
 
 from webrec.cache_folder import cache_root
 from webrec.eval.data.build import frozen_examples
 from webrec.eval.data.config import DataConfig
-from webrec.eval.data.dataset import RankingExample
 from webrec.eval.data.frozen import FrozenExamples
 from webrec.eval.evaluation.config import EvalConfig, data_name, system_name
-from webrec.eval.evaluation.rows import Piece, RowStore
-from webrec.eval.evaluation.search import read_for, targets_found
+from webrec.eval.evaluation.plan import Fit, plan, searches
+from webrec.eval.evaluation.rows import RowStore
+from webrec.eval.evaluation.search import FOLDER, kept_elsewhere, readings_of, take_kept, targets_found
 from webrec.eval.evaluation.summary import Summary, summarise, write_summary
+from webrec.eval.evaluation.worker import Material, OnEvent, PlainLoop, Worker, Workers
 from webrec.eval.model_identity import adapter_identity, backbone_identity
+from webrec.eval.parquet import write_whole
 from webrec.eval.retrieval.corpus import Corpus, build_corpus
+from webrec.eval.retrieval.found import found_table
 from webrec.eval.run_folder import RunFolder
-from webrec.eval.systems.config import SMALL_PIECES, AnySystem, Readings, build_system, is_learned
-from webrec.eval.systems.system import answers
+from webrec.eval.systems.config import Readings
 from webrec.models.config import BackboneConfig
 
-OnEvent = Callable[[dict[str, Any]], None]
-PIECE = 4096
-"""Examples asked together by a quick system: what is lost, at most, when a run is killed."""
+SYSTEMS = "systems"
+Stop = Callable[[], bool]
 
 
-@dataclass(frozen=True)
-class Fit:
-    """One system learning from one data set with one seed, and the pieces that it then answers."""
+def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: Stop = lambda: False) -> Summary:
+    """Run `config`, from where it was stopped if it was; on Ray if its settings say so.
 
-    data: str
-    system: AnySystem
-    seed: int
-    pieces: tuple[Piece, ...]
-
-
-def evaluate(
-    config: EvalConfig,
-    *,
-    on_event: OnEvent = lambda _: None,
-    stop: Callable[[], bool] = lambda: False,
-) -> Summary:
-    """Run `config`, from where it was stopped if it was.
-
-    `on_event` hears `{event, …}`: data, fitting, answered, finished. Once `stop()` is true, `KeyboardInterrupt` is raised after
-    the piece under way. Raises `InputError` and its kin for wrong data or settings, before anything is asked.
+    `on_event` hears `{event, …}`: data, planned, searching, fitting, answered, summarising. Once `stop()` is true,
+    `KeyboardInterrupt` is raised after the piece under way. Raises `InputError` and its kin for wrong data or settings,
+    before anything is asked, and `SearchError` if a search failed for good: nothing is lost, and the same command goes on there.
     """
     # Each data set is frozen first: the run is refused at once where one is wrong, and its digests are part of what it is.
     frozen = {data_name(data): _frozen(data, on_event) for data in config.data}
@@ -54,28 +41,84 @@ def evaluate(
         name: build_corpus(corpus, frozen[name].items, cache_root() / "corpora")
         for name, corpus in config.corpora.items()
     }
+    materials = {name: Material(examples, corpora.get(name)) for name, examples in frozen.items()}
     with RunFolder(config.output, description(config, frozen, corpora), "an evaluation") as folder:
-        folder.started({"threads": config.threads})
-        store = RowStore(config.output / "rows")
-        fits = plan(config, frozen)
+        store, fits = RowStore(config.output / "rows"), plan(config, frozen)
         pieces = [piece for fit in fits for piece in fit.pieces]
         done = sum(piece.end - piece.begin for piece in pieces if store.has(piece))
         on_event({"event": "planned", "rows": sum(p.end - p.begin for p in pieces), "done": done})
-        readings = {
-            name: read_for(config, name, examples, corpora.get(name), on_event, stop)
-            for name, examples in frozen.items()
-        }
-        for fit in fits:
-            if all(store.has(piece) for piece in fit.pieces):
-                continue
-            for piece in _answer(config, frozen[fit.data], readings[fit.data], fit, store, on_event):
-                on_event({"event": "answered", "system": system_name(fit.system), "rows": piece.end - piece.begin})
-                if stop():
-                    raise KeyboardInterrupt
+        readings: dict[str, Readings] = {}
+        with _workers(config, materials, readings, on_event, stop) as workers:
+            folder.started({"threads": config.threads, **workers.machines()})
+            _search(config, materials, workers, on_event, stop)
+            for name, examples in frozen.items():
+                corpus = corpora.get(name)
+                readings[name] = readings_of(config, name, examples, corpus, config.output / FOLDER)
+            _answer(config, materials, fits, store, workers, on_event, stop)
         on_event({"event": "summarising"})
         summary = summarise(config, frozen, fits, store, targets_found(config, frozen, readings, corpora))
         write_summary(config.output, summary)
         return summary
+
+
+@contextmanager
+def _workers(
+    config: EvalConfig,
+    materials: Mapping[str, Material],
+    readings: Mapping[str, Readings],
+    on_event: OnEvent,
+    stop: Stop,
+) -> Iterator[Workers]:
+    own = PlainLoop(Worker(config, materials, readings, config.output / SYSTEMS, on_event))
+    if config.ray is None:
+        yield own
+        return
+    from webrec.eval.evaluation.on_ray import ray_workers
+
+    with ray_workers(config, materials, readings, own, on_event, stop) as workers:
+        yield workers
+
+
+def _search(
+    config: EvalConfig, materials: Mapping[str, Material], workers: Workers, on_event: OnEvent, stop: Stop
+) -> None:
+    """See to it that everything is found; what another run found of the same pages is taken from there."""
+    folder, shared = config.output / FOLDER, cache_root() / FOLDER
+    todo = {}
+    for piece in searches(config, {name: material.frozen for name, material in materials.items()}):
+        if not piece.path(folder).exists():
+            kept = kept_elsewhere(config, materials[piece.data], piece, shared)
+            if not take_kept(kept, piece, folder):
+                todo[piece] = kept
+    if todo:
+        on_event({"event": "searching", "done": 0, "of": sum(p.end - p.begin for p in todo)})
+    for piece, found in workers.search(list(todo)):
+        table = found_table(found)
+        if (kept := todo[piece]) is not None:
+            write_whole(kept, table)
+        write_whole(piece.path(folder), table)
+        on_event({"event": "searched", "data": piece.data, "retrieval": piece.retrieval, "examples": len(found)})
+        if stop():
+            raise KeyboardInterrupt
+
+
+def _answer(
+    config: EvalConfig,
+    materials: Mapping[str, Material],
+    fits: list[Fit],
+    store: RowStore,
+    workers: Workers,
+    on_event: OnEvent,
+    stop: Stop,
+) -> None:
+    todo = [piece for fit in fits for piece in fit.pieces if not store.has(piece)]
+    reader = Worker(config, materials, {}, config.output / SYSTEMS)  # for examples alone
+    for piece, given in workers.answer(fits, todo):
+        examples = reader.examples(piece.data, config.part, piece.sampling, piece.begin, piece.end)
+        store.write(piece, examples, given)
+        on_event({"event": "answered", "data": piece.data, "system": piece.system, "rows": len(given)})
+        if stop():
+            raise KeyboardInterrupt
 
 
 def _frozen(data: DataConfig, on_event: OnEvent) -> FrozenExamples:
@@ -115,49 +158,3 @@ def description(
             "part": config.part,
         },
     }
-
-
-def plan(config: EvalConfig, frozen: Mapping[str, FrozenExamples]) -> list[Fit]:
-    """Everything that is to be asked, in order."""
-    fits = []
-    for data, examples in frozen.items():
-        count = examples.count(config.part)
-        for system in config.systems:
-            size = min(PIECE, SMALL_PIECES.get(system.kind, PIECE))
-            for seed in config.seeds if is_learned(system) else config.seeds[:1]:
-                pieces = [
-                    Piece(data, sampling, system_name(system), seed, begin, min(begin + size, count))
-                    for sampling in examples.samplings
-                    for begin in range(0, count, size)
-                ]
-                fits.append(Fit(data, system, seed, tuple(pieces)))
-    return fits
-
-
-def _answer(
-    config: EvalConfig, frozen: FrozenExamples, readings: Readings, fit: Fit, store: RowStore, on_event: OnEvent
-) -> Iterator[Piece]:
-    name = system_name(fit.system)
-    on_event({"event": "fitting", "data": fit.data, "system": name, "seed": fit.seed})
-
-    def hear(event: dict[str, Any]) -> None:
-        on_event({**event, "event": f"training {event['event']}"})
-
-    folder = config.output / "systems" / fit.data / name / f"seed-{fit.seed}"
-    system = build_system(fit.system, folder, config.threads, readings, fit.seed, hear)
-    system.fit(frozen.training(), fit.seed, validation_examples(frozen))
-    on_event({"event": "fitted"})
-    asked: dict[str, list[RankingExample]] = {}
-    for piece in fit.pieces:
-        if store.has(piece):
-            continue
-        if piece.sampling not in asked:
-            asked = {piece.sampling: frozen.examples(config.part, piece.sampling)}  # type: ignore[arg-type]
-        examples = asked[piece.sampling][piece.begin : piece.end]
-        store.write(piece, examples, answers(system, examples))
-        yield piece
-
-
-def validation_examples(frozen: FrozenExamples) -> list[RankingExample]:
-    """What a system may look at to decide when to stop: one draw of each sampling for each validation user."""
-    return [e for sampling in frozen.samplings for e in frozen.examples("validation", sampling) if e.draw == 0]

@@ -2,85 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from webrec.eval.data.dataset import RankingExample
+from webrec.errors import ConfigurationError
 from webrec.eval.data.frozen import FrozenExamples
-from webrec.eval.evaluation.config import EvalConfig, retrieval_of
-from webrec.eval.retrieval.config import RetrievalConfig
+from webrec.eval.evaluation.config import EvalConfig
+from webrec.eval.evaluation.plan import MIXED, examples_of, is_tuned, searches
+from webrec.eval.evaluation.worker import Material
+from webrec.eval.model_identity import backbone_identity
+from webrec.eval.parquet import read_whole, write_whole
 from webrec.eval.retrieval.corpus import Corpus
-from webrec.eval.retrieval.found import read_found, search_pieces, write_found
-from webrec.eval.retrieval.retrieve import Retrieved, Retriever
-from webrec.eval.systems.config import LanguageModelConfig, Readings
+from webrec.eval.retrieval.found import SearchPiece, read_found
+from webrec.eval.retrieval.retrieve import Retrieved
+from webrec.eval.systems.config import Readings
 
-OnEvent = Callable[[dict[str, Any]], None]
 FOLDER = "found"
+LAYOUT = 1
 
 
-def read_for(
-    config: EvalConfig,
-    data: str,
-    frozen: FrozenExamples,
-    corpus: Corpus | None,
-    on_event: OnEvent,
-    stop: Callable[[], bool],
-) -> Readings:
-    """All that the systems read of one data set; what was not found before is searched for now.
+def kept_elsewhere(config: EvalConfig, material: Material, piece: SearchPiece, folder: Path) -> Path | None:
+    """Where any run keeps what was found for a piece with the same content, under `folder`; None without a corpus.
 
-    Once `stop()` is true, `KeyboardInterrupt` is raised after the piece under way. Raises `SearchError` if a search failed for good:
-    nothing is lost, and the same command goes on there.
+    The live web is another one tomorrow; pages of a corpus stay.
     """
-    wanted = {retrieval_of(system) for system in config.systems}
-    found = {
-        retrieval.name: _search(config, retrieval, data, frozen, corpus, on_event, stop)
-        for retrieval in config.retrievals
-        if retrieval.name in wanted
-    }
-    tuned = any(isinstance(system, LanguageModelConfig) and system.tune for system in config.systems)
-    tuning, validating = _mixed(config, frozen) if tuned else ([], [])
-    return Readings(found, {} if corpus is None else corpus.pages_of(), tuning, validating)
-
-
-def _mixed(config: EvalConfig, frozen: FrozenExamples) -> tuple[list[RankingExample], list[RankingExample]]:
-    """What systems are fine-tuned on, and as many validation examples as the one that looks at most of them."""
-    most = max(s.tune.validation_examples for s in config.systems if isinstance(s, LanguageModelConfig) and s.tune)
-    return frozen.mixed("tuning"), frozen.mixed("validation")[:most]
-
-
-def _search(
-    config: EvalConfig,
-    retrieval: RetrievalConfig,
-    data: str,
-    frozen: FrozenExamples,
-    corpus: Corpus | None,
-    on_event: OnEvent,
-    stop: Callable[[], bool],
-) -> dict[tuple[str, str], dict[str, Retrieved]]:
-    folder: Path = config.output / FOLDER
-    retriever = Retriever(retrieval, frozen.items, corpus, threads=config.threads)
-    found: dict[tuple[str, str], dict[str, Retrieved]] = {}
-    sets: list[tuple[str, str, list[RankingExample]]] = [
-        (config.part, sampling, frozen.examples(config.part, sampling)) for sampling in frozen.samplings
+    if material.corpus is None:
+        return None
+    (retrieval,) = (r for r in config.retrievals if r.name == piece.retrieval)
+    examples = examples_of(config, material.frozen, piece.part, piece.sampling)[piece.begin : piece.end]
+    items = material.frozen.items
+    told = [
+        LAYOUT,
+        retrieval.model_dump(mode="json", exclude={"name"}),
+        backbone_identity(retrieval),
+        material.corpus.digest,
+        [asdict(e) | {"titles": [items[i].title for i in (*e.history, *e.candidates)]} for e in examples],
     ]
-    if any(isinstance(s, LanguageModelConfig) and s.tune and s.retrieval == retrieval.name for s in config.systems):
-        tuning, validating = _mixed(config, frozen)
-        sets += [("tuning", "mixed", tuning), ("validation", "mixed", validating)]
-    for part, sampling, examples in sets:
-        pieces = search_pieces(data, retrieval.name, part, sampling, len(examples))
-        for piece in pieces:
-            if piece.path(folder).exists():
-                continue
-            told = {"event": "searching", "data": data, "retrieval": retrieval.name, "part": part, "sampling": sampling}
-            on_event({**told, "done": piece.begin, "of": len(examples)})
-            write_found(folder, piece, retriever.retrieve(examples[piece.begin : piece.end]))
-            if stop():
-                raise KeyboardInterrupt
-        by_key = read_found(folder, pieces)
-        for example in examples:
-            found.setdefault((example.part, example.sampling), {})[example.key] = by_key[example.key]
-    return found
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return folder / digest[:2] / f"{digest}.parquet"
+
+
+def take_kept(kept: Path | None, piece: SearchPiece, folder: Path) -> bool:
+    """Copy what another run found to this run's `folder`; whether there was something to copy."""
+    if kept is None or not kept.exists():
+        return False
+    try:
+        table = read_whole(kept, piece.end - piece.begin)
+    except ConfigurationError:
+        return False  # damaged: it is found again
+    write_whole(piece.path(folder), table)
+    return True
+
+
+def readings_of(config: EvalConfig, data: str, frozen: FrozenExamples, corpus: Corpus | None, folder: Path) -> Readings:
+    """All that the systems read of one data set, once everything is there. Raises `ConfigurationError` for a damaged file."""
+    found: dict[str, dict[tuple[str, str], dict[str, Retrieved]]] = {}
+    for piece in searches(config, {data: frozen}):
+        by_key = read_found(folder, [piece])
+        for example in examples_of(config, frozen, piece.part, piece.sampling)[piece.begin : piece.end]:
+            cell = found.setdefault(piece.retrieval, {}).setdefault((example.part, example.sampling), {})
+            cell[example.key] = by_key[example.key]
+    tuned = any(is_tuned(system) for system in config.systems)
+    tuning, validating = (
+        (examples_of(config, frozen, part, MIXED) for part in ("tuning", "validation")) if tuned else ([], [])
+    )
+    return Readings(found, {} if corpus is None else corpus.pages_of(), tuning, validating)
 
 
 def targets_found(

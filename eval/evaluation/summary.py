@@ -19,7 +19,7 @@ from webrec.eval.metrics.ranking import METRICS, chance, metric_values
 from webrec.eval.metrics.statistics import Interval, compare, intervals, seed_spread
 
 if TYPE_CHECKING:
-    from webrec.eval.evaluation.run import Fit
+    from webrec.eval.evaluation.plan import Fit
 
 SUMMARY_FILE = "summary.json"
 PRIMARY = METRICS[0]

@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from webrec.eval.parquet import read_whole, write_whole
+from webrec.eval.parquet import read_whole
 from webrec.eval.retrieval.retrieve import FoundPage, Retrieved
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PIECE = 16
 """Examples searched for together: what is lost, at most, when a run is killed."""
@@ -40,8 +43,8 @@ def search_pieces(data: str, retrieval: str, part: str, sampling: str, count: in
     ]
 
 
-def write_found(folder: Path, piece: SearchPiece, found: Sequence[Retrieved]) -> None:
-    """Keep what was found for a piece's examples."""
+def found_table(found: Sequence[Retrieved]) -> pa.Table:
+    """What was found for a piece's examples, as its file keeps it."""
     import pyarrow as pa
 
     rows = [
@@ -58,7 +61,7 @@ def write_found(folder: Path, piece: SearchPiece, found: Sequence[Retrieved]) ->
         }
         for one in found
     ]
-    write_whole(piece.path(folder), pa.Table.from_pylist(rows))
+    return pa.Table.from_pylist(rows)
 
 
 def read_found(folder: Path, pieces: Iterable[SearchPiece]) -> dict[str, Retrieved]:

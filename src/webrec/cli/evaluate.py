@@ -14,6 +14,7 @@ from webrec.cli.train_progress import duration
 from webrec.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from webrec.eval.evaluation.config import EvalConfig
     from webrec.eval.evaluation.summary import Summary
 
 
@@ -32,8 +33,23 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE",
     help="Change a setting, e.g. threads=2; may be given again. Paths are relative to CONFIG, as inside it.",
 )
+@click.option(
+    "--ray",
+    is_flag=False,
+    flag_value="local",
+    metavar="[ADDRESS]",
+    help="Compute language models in Ray actors, of this machine or of the cluster at ADDRESS.",
+)
+@click.option("--actors", type=click.IntRange(1, 4096), help="How many actors; with --ray.")
 @click.pass_context
-def evaluate(context: click.Context, config: Path | None, resume: Path | None, changes: tuple[str, ...]) -> None:
+def evaluate(
+    context: click.Context,
+    config: Path | None,
+    resume: Path | None,
+    changes: tuple[str, ...],
+    ray: str | None,
+    actors: int | None,
+) -> None:
     """Evaluate systems as the YAML, TOML or JSON file CONFIG says, and print the table.
 
     A run that was stopped or killed goes on when the same command is called again, or with --resume; nothing is asked twice.
@@ -46,6 +62,7 @@ def evaluate(context: click.Context, config: Path | None, resume: Path | None, c
     if resume is not None and changes:
         raise ConfigurationError("--set: a run that goes on keeps its settings; leave --set out, or start another run")
     settings = read_eval_config(config, changes) if config is not None else resumed_config(resume or Path())
+    settings = _on_ray(settings, ray, actors)
     progress = EvalProgress()
     try:
         with progress, stop_on_interrupt(progress, "this piece") as stop:
@@ -61,6 +78,22 @@ def evaluate(context: click.Context, config: Path | None, resume: Path | None, c
     click.echo(f"rows and summary: {settings.output}")
 
 
+def _on_ray(settings: EvalConfig, ray: str | None, actors: int | None) -> EvalConfig:
+    """The settings with what the options say of Ray: where a run computes is no part of what it is."""
+    from webrec.eval.evaluation.config import RayConfig
+
+    told: dict[str, Any] = {
+        **({} if ray is None else {"address": ray}),
+        **({} if actors is None else {"actors": actors}),
+    }
+    if not told:
+        return settings
+    if ray is None and settings.ray is None:
+        raise ConfigurationError("--actors: it counts with Ray alone; add --ray, or leave it out")
+    chosen = RayConfig() if settings.ray is None else settings.ray
+    return settings.model_copy(update={"ray": chosen.model_copy(update=told)})
+
+
 class EvalProgress(StatusLine):
     """What is being done, how many rows there are, and the time left at the pace so far."""
 
@@ -68,9 +101,8 @@ class EvalProgress(StatusLine):
         super().__init__()
         self.rows = self.done = 0
         self.interruptible = False
-        self._asked = 0
+        self._asked = self._found = self._wanted = 0
         self._began = time.monotonic()
-        self._doing = ""
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Show what the event says."""
@@ -82,32 +114,45 @@ class EvalProgress(StatusLine):
             self._began = time.monotonic()
             before = f", {self.done:,} of them there already" if self.done else ""
             self.keep(f"{self.rows:,} rows{before}")
+        elif kind == "ray":
+            self.show(f"starting {event['actors']} actors on Ray")
         elif kind == "searching":
             self.interruptible = True
+            self._found, self._wanted = event["done"], event["of"]
+            self.show(f"searching for {self._wanted:,} examples")
+            self._began = time.monotonic()
+        elif kind == "searched":
+            self._found += event["examples"]
+            left = (time.monotonic() - self._began) / self._found * (self._wanted - self._found)
             self.show(
-                f"{event['data']}, {event['part']}, {event['sampling']}: searching ({event['retrieval']}), "
-                f"{event['done']:,} of {event['of']:,} examples"
+                f"{event['data']}, {event['retrieval']}: searched for {self._found:,} of {self._wanted:,} examples, about "
+                f"{duration(left)} left at this pace"
             )
+            if self._found == self._wanted:
+                self._began = time.monotonic()
         elif kind == "fitting":
             self.interruptible = False  # learning keeps its own state: Ctrl-C need not wait
-            self._doing = f"{event['data']}, {event['system']}, seed {event['seed']}"
-            self.show(f"{self._doing}: learning; {self.done:,} of {self.rows:,} rows")
+            self.show(f"{_of(event)}: learning; {self.done:,} of {self.rows:,} rows")
         elif kind == "training step":
-            self.show(
-                f"{self._doing}: training, step {event['step']:,} of {event['steps']:,}, loss {event['loss']:.3f}"
-            )
+            self.show(f"{_of(event)}: training, step {event['step']:,} of {event['steps']:,}, loss {event['loss']:.3f}")
         elif kind == "training validation":
-            self.keep(f"{self._doing}: step {event['step']:,}, validation NDCG@10 {event['ndcg10']:.4f}")
+            self.keep(f"{_of(event)}: step {event['step']:,}, validation NDCG@10 {event['ndcg10']:.4f}")
         elif kind == "fitted":
             self.interruptible = True
         elif kind == "answered":
             self.done += event["rows"]
             self._asked += event["rows"]
             left = (time.monotonic() - self._began) / self._asked * (self.rows - self.done)
-            self.show(f"{self._doing}: {self.done:,} of {self.rows:,} rows, about {duration(left)} left at this pace")
+            self.show(
+                f"{event['data']}, {event['system']}: {self.done:,} of {self.rows:,} rows, about {duration(left)} left at this pace"
+            )
         elif kind == "summarising":
             self.interruptible = False
             self.show("computing intervals and tests")
+
+
+def _of(event: dict[str, Any]) -> str:
+    return f"{event['data']}, {event['system']}, seed {event['seed']}"
 
 
 def table(summary: Summary) -> str:

@@ -21,7 +21,7 @@ pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq
 
 from webrec.errors import ConfigurationError
-from webrec.eval.evaluation import run
+from webrec.eval.evaluation import plan, run, worker
 from webrec.eval.evaluation.config import EvalConfig, read_eval_config, resumed_config
 from webrec.eval.evaluation.rows import RowStore
 from webrec.eval.evaluation.summary import SUMMARY_FILE, read_summary
@@ -33,7 +33,7 @@ from .runs import write_config
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(run, "PIECE", 50)
+    monkeypatch.setattr(plan, "PIECE", 50)
     monkeypatch.setenv("WEBREC_CACHE", str(tmp_path / "cache"))
 
 
@@ -92,8 +92,10 @@ def test_nothing_is_asked_twice(config: EvalConfig, monkeypatch: pytest.MonkeyPa
     before, (file, *_) = rows(config.output), sorted(config.output.glob("rows/**/*.parquet"))
     file.unlink()
     asked: list[int] = []
-    ask = run.answers
-    monkeypatch.setattr(run, "answers", lambda system, examples: asked.append(len(examples)) or ask(system, examples))
+    ask = worker.answers
+    monkeypatch.setattr(
+        worker, "answers", lambda system, examples: asked.append(len(examples)) or ask(system, examples)
+    )
     again = run.evaluate(resumed_config(config.output))
     assert asked == [50]
     assert rows(config.output) == before
@@ -118,21 +120,21 @@ def test_stopped_between_pieces(config: EvalConfig) -> None:
 CODE = """
 import sys, time
 from pathlib import Path
-from webrec.eval.evaluation import run
+from webrec.eval.evaluation import plan, run, worker
 from webrec.eval.evaluation.config import read_eval_config
-run.PIECE = 20
-ask = run.answers
+plan.PIECE = 20
+ask = worker.answers
 def slowly(system, examples):
     time.sleep(0.01)
     return ask(system, examples)
-run.answers = slowly
+worker.answers = slowly
 run.evaluate(read_eval_config(Path(sys.argv[1])))
 """
 
 
 @pytest.mark.slow
 def test_killed_at_ten_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_bytes: Path) -> None:
-    monkeypatch.setattr(run, "PIECE", 20)
+    monkeypatch.setattr(plan, "PIECE", 20)
     model = {"kind": "llm", "backbone": str(tiny_bytes), "dtype": "float32"}
     systems = ["random", model, "popularity"]
     unbroken = read_eval_config(write_config(tmp_path, systems=systems), ["output=unbroken"])
@@ -246,12 +248,10 @@ def test_pages_are_searched_once_and_systems_are_tuned(tmp_path: Path, tiny_byte
     config = read_eval_config(path)
     events: list[dict[str, Any]] = []
     with pytest.raises(KeyboardInterrupt):
-        run.evaluate(config, on_event=events.append, stop=lambda: sum(e["event"] == "searching" for e in events) == 2)
+        run.evaluate(config, on_event=events.append, stop=lambda: sum(e["event"] == "searched" for e in events) == 2)
     summary = run.evaluate(config, on_event=events.append)
-    searched = [(e["part"], e["sampling"], e["done"]) for e in events if e["event"] == "searching"]
-    assert searched == [("test", s, 0) for s in ("uniform", "matched")] + [
-        (p, "mixed", 0) for p in ("tuning", "validation")
-    ]
+    assert [e["of"] for e in events if e["event"] == "searching"] == [22, 12]  # 5 users twice, then 8 to learn from and 4
+    assert [e["examples"] for e in events if e["event"] == "searched"] == [5, 5, 8, 4]
     assert sum(e["event"] == "training step" for e in events) == 2 * 2
     assert {(c.system, c.seeds) for c in summary.cells} == {("title_in_pages", 1), ("shuffled", 2), ("tuned", 2)}
     tuned = [c for c in summary.cells if c.system == "tuned"]
@@ -261,6 +261,10 @@ def test_pages_are_searched_once_and_systems_are_tuned(tmp_path: Path, tiny_byte
     assert all(sum(users for users, *_ in named.values()) == 5 for named in groups.values())
     told = json.loads((config.output / "run.json").read_text())
     assert told["corpora"]["films"]["pages"] == {"about an item": 400, "about nothing known": 0, "noise": 0}
+    elsewhere: list[dict[str, Any]] = []
+    again = run.evaluate(config.model_copy(update={"output": tmp_path / "again"}), on_event=elsewhere.append)
+    assert not [e for e in elsewhere if e["event"] == "searching"]  # these pages were searched before
+    assert again.pairs == summary.pairs
     none = config.data[0].model_copy(update={"tuning_examples": 0})
     other = config.model_copy(update={"data": (none,), "output": tmp_path / "other"})
     with pytest.raises(ConfigurationError, match="tuning_examples: a system is fine-tuned and there are none"):

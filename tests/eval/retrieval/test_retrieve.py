@@ -11,9 +11,10 @@ import pytest
 from webrec import recommend
 from webrec.errors import ConfigurationError
 from webrec.eval.data.dataset import Item, RankingExample
+from webrec.eval.parquet import write_whole
 from webrec.eval.retrieval.config import CorpusConfig, PagesConfig, RetrievalConfig
 from webrec.eval.retrieval.corpus import Corpus, build_corpus
-from webrec.eval.retrieval.found import read_found, search_pieces, write_found
+from webrec.eval.retrieval.found import found_table, read_found, search_pieces
 from webrec.eval.retrieval.page_source import PageSource
 from webrec.eval.retrieval.retrieve import FoundPage, Retrieved, Retriever
 
@@ -115,7 +116,7 @@ def test_what_was_found_is_kept(tmp_path: Path) -> None:
     pieces = search_pieces("films", "keywords", "test", "uniform", 20)
     assert [(p.begin, p.end) for p in pieces] == [(0, 16), (16, 20)]
     for piece in pieces:
-        write_found(tmp_path, piece, found[piece.begin : piece.end])
+        write_whole(piece.path(tmp_path), found_table(found[piece.begin : piece.end]))
     assert read_found(tmp_path, pieces) == {one.key: one for one in found}
 
 

@@ -1,0 +1,83 @@
+"""Everything that an evaluation is to search for and to ask, cut into pieces that are kept one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from webrec.eval.data.dataset import RankingExample
+from webrec.eval.data.frozen import FrozenExamples
+from webrec.eval.evaluation.config import EvalConfig, retrieval_of, system_name
+from webrec.eval.evaluation.rows import Piece
+from webrec.eval.retrieval.found import SearchPiece, search_pieces
+from webrec.eval.systems.config import SMALL_PIECES, AnySystem, LanguageModelConfig, is_learned
+
+PIECE = 4096
+"""Examples asked together by a quick system: what is lost, at most, when a run is killed."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One system learning from one data set with one seed, and the pieces that it then answers."""
+
+    data: str
+    system: AnySystem
+    seed: int
+    pieces: tuple[Piece, ...]
+
+
+def plan(config: EvalConfig, frozen: Mapping[str, FrozenExamples]) -> list[Fit]:
+    """Everything that is to be asked, in order."""
+    fits = []
+    for data, examples in frozen.items():
+        count = examples.count(config.part)
+        for system in config.systems:
+            size = min(PIECE, SMALL_PIECES.get(system.kind, PIECE))
+            for seed in config.seeds if is_learned(system) else config.seeds[:1]:
+                pieces = [
+                    Piece(data, sampling, system_name(system), seed, begin, min(begin + size, count))
+                    for sampling in examples.samplings
+                    for begin in range(0, count, size)
+                ]
+                fits.append(Fit(data, system, seed, tuple(pieces)))
+    return fits
+
+
+def searches(config: EvalConfig, frozen: Mapping[str, FrozenExamples]) -> list[SearchPiece]:
+    """Everything that is to be searched for, in order: each retrieval that a system reads, for every example it reads it for."""
+    pieces = []
+    for data, examples in frozen.items():
+        for retrieval in config.retrievals:
+            readers = [system for system in config.systems if retrieval_of(system) == retrieval.name]
+            sets: list[tuple[str, str]] = (
+                [(config.part, sampling) for sampling in examples.samplings] if readers else []
+            )
+            if any(isinstance(s, LanguageModelConfig) and s.tune for s in readers):
+                sets += [("tuning", MIXED), ("validation", MIXED)]
+            for part, sampling in sets:
+                count = len(examples_of(config, examples, part, sampling))
+                pieces += search_pieces(data, retrieval.name, part, sampling, count)
+    return pieces
+
+
+MIXED = "mixed"
+"""In place of a sampling: one draw of each case, the samplings in turn."""
+
+
+def examples_of(config: EvalConfig, frozen: FrozenExamples, part: str, sampling: str) -> list[RankingExample]:
+    """The examples that pieces of this part and sampling number."""
+    if sampling != MIXED:
+        return frozen.examples(part, sampling)  # type: ignore[arg-type]
+    mixed = frozen.mixed(part)  # type: ignore[arg-type]
+    return mixed if part == "tuning" else mixed[: _validating(config)]
+
+
+def _validating(config: EvalConfig) -> int:
+    """As many validation examples as the fine-tuned system that looks at most of them."""
+    tuned = [s.tune for s in config.systems if isinstance(s, LanguageModelConfig) and s.tune]
+    return max((tune.validation_examples for tune in tuned), default=0)
+
+
+def is_tuned(system: AnySystem) -> bool:
+    """Whether the system fine-tunes a language model."""
+    return isinstance(system, LanguageModelConfig) and system.tune is not None

@@ -1,0 +1,139 @@
+"""What does the work of an evaluation, piece by piece: the same object in a plain loop and on another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from webrec.eval.data.dataset import RankingExample
+from webrec.eval.data.frozen import FrozenExamples
+from webrec.eval.evaluation.config import EvalConfig, system_name
+from webrec.eval.evaluation.plan import Fit, examples_of
+from webrec.eval.evaluation.rows import Piece
+from webrec.eval.retrieval.corpus import Corpus
+from webrec.eval.retrieval.found import SearchPiece
+from webrec.eval.retrieval.retrieve import Retrieved, Retriever
+from webrec.eval.systems.config import Readings, build_system
+from webrec.eval.systems.system import Answer, System, answers
+
+OnEvent = Callable[[dict[str, Any]], None]
+FitKey = tuple[str, str, int]
+"""Data set, system and training seed."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What there is of one data set: the examples, and the pages that can be found."""
+
+    frozen: FrozenExamples
+    corpus: Corpus | None
+
+
+class Worker:
+    """Searches and answers. It keeps what it loaded for the last piece: pieces of one kind should come one after the other.
+
+    `systems`: folder in which trainings are kept. `readings`: by data set, what was found; to be filled before anything is answered.
+    """
+
+    def __init__(
+        self,
+        config: EvalConfig,
+        materials: Mapping[str, Material],
+        readings: Mapping[str, Readings],
+        systems: Path,
+        on_event: OnEvent = lambda _: None,
+    ) -> None:
+        self._config, self._materials, self._readings = config, materials, readings
+        self._folder, self._on_event = systems, on_event
+        self._examples: tuple[tuple[str, str, str], list[RankingExample]] | None = None
+        self._retriever: tuple[tuple[str, str], Retriever] | None = None
+        self._system: tuple[FitKey, System] | None = None
+
+    def search(self, piece: SearchPiece) -> list[Retrieved]:
+        """What is found for a piece's examples. Raises `SearchError` if a search failed for good."""
+        key = piece.data, piece.retrieval
+        if self._retriever is None or self._retriever[0] != key:
+            material = self._materials[piece.data]
+            (retrieval,) = (r for r in self._config.retrievals if r.name == piece.retrieval)
+            threads = self._config.threads
+            self._retriever = key, Retriever(retrieval, material.frozen.items, material.corpus, threads=threads)
+        return self._retriever[1].retrieve(
+            self.examples(piece.data, piece.part, piece.sampling, piece.begin, piece.end)
+        )
+
+    def answer(self, piece: Piece) -> list[Answer]:
+        """What a piece's system says of its examples."""
+        system = self.fit((piece.data, piece.system, piece.seed))
+        return answers(system, self.examples(piece.data, self._config.part, piece.sampling, piece.begin, piece.end))
+
+    def fit(self, key: FitKey) -> System:
+        """The system, once it has learned what it learns; a training goes on where it was stopped."""
+        if self._system is not None and self._system[0] == key:
+            return self._system[1]
+        data, name, seed = key
+        told = {"data": data, "system": name, "seed": seed}
+        self._system = None  # a model fewer in memory
+        self._on_event({"event": "fitting", **told})
+
+        def hear(event: dict[str, Any]) -> None:
+            self._on_event({**event, **told, "event": f"training {event['event']}"})
+
+        frozen, config = self._materials[data].frozen, self._config
+        (chosen,) = (s for s in config.systems if system_name(s) == name)
+        folder = fit_folder(self._folder, key)
+        system = build_system(chosen, folder, config.threads, self._readings[data], seed, hear)
+        system.fit(frozen.training(), seed, validation_examples(frozen))
+        self._on_event({"event": "fitted", **told})
+        self._system = key, system
+        return system
+
+    def examples(self, data: str, part: str, sampling: str, begin: int, end: int) -> list[RankingExample]:
+        """Those that a piece stands for."""
+        key = data, part, sampling
+        if self._examples is None or self._examples[0] != key:
+            self._examples = key, examples_of(self._config, self._materials[data].frozen, part, sampling)
+        return self._examples[1][begin:end]
+
+
+def fit_folder(systems: Path, key: FitKey) -> Path:
+    """Where a training is kept."""
+    return systems / key[0] / key[1] / f"seed-{key[2]}"
+
+
+def validation_examples(frozen: FrozenExamples) -> list[RankingExample]:
+    """What a system may look at to decide when to stop: one draw of each sampling for each validation user."""
+    return [e for sampling in frozen.samplings for e in frozen.examples("validation", sampling) if e.draw == 0]
+
+
+class Workers(Protocol):
+    """One worker or many: results come as they are ready, each piece once."""
+
+    def machines(self) -> dict[str, Any]:
+        """What the run's description says of where it ran."""
+
+    def search(self, pieces: Sequence[SearchPiece]) -> Iterator[tuple[SearchPiece, list[Retrieved]]]:
+        """What is found for each piece."""
+
+    def answer(self, fits: Iterable[Fit], pieces: Sequence[Piece]) -> Iterator[tuple[Piece, list[Answer]]]:
+        """What the systems of `fits` say of each piece."""
+
+
+class PlainLoop:
+    """One worker, in this process."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def machines(self) -> dict[str, Any]:
+        """Nothing beyond what is said of every run."""
+        return {}
+
+    def search(self, pieces: Sequence[SearchPiece]) -> Iterator[tuple[SearchPiece, list[Retrieved]]]:
+        """What is found for each piece."""
+        return ((piece, self._worker.search(piece)) for piece in pieces)
+
+    def answer(self, fits: Iterable[Fit], pieces: Sequence[Piece]) -> Iterator[tuple[Piece, list[Answer]]]:
+        """What the systems say of each piece."""
+        return ((piece, self._worker.answer(piece)) for piece in pieces)
