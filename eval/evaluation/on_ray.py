@@ -87,6 +87,7 @@ class _RayWorkers:
 
         self._config, self._readings, self._own = config, readings, own
         self._on_event, self._stop = on_event, stop
+        self._places: set[str] = set()
         self._board: Any = ray.remote(EventBoard).options(num_cpus=0).remote()
         told = config.model_dump(mode="json", exclude={"output", "ray"})
         digests = {name: material.frozen.digest for name, material in materials.items()}
@@ -144,9 +145,9 @@ class _RayWorkers:
         """Number and result of each job, as they are ready, each once. Ray Data gives the jobs of a lost actor to another one."""
         if not jobs:
             return
-        results: queue.Queue[tuple[int, str] | BaseException | None] = queue.Queue()
+        results: queue.Queue[tuple[int, str, str] | BaseException | None] = queue.Queue()
         rows = [{"job": json.dumps([number, do, job])} for number, job in enumerate(jobs)]
-        threading.Thread(target=self._pump, args=(rows, results), daemon=True).start()
+        threading.Thread(target=self._pump, args=(do, rows, results), daemon=True).start()
         seen: set[int] = set()
         while True:
             self._hear()
@@ -161,6 +162,9 @@ class _RayWorkers:
             if isinstance(result, BaseException):
                 raise WebRecError(f"ray: {_reason(result)}; what was done is kept, call again to go on") from None
             number, told = result[0], json.loads(result[1])
+            if result[2] not in self._places:
+                self._places.add(result[2])
+                self._on_event({"event": "actor", **json.loads(result[2])})
             if isinstance(told, dict) and "error" in told:
                 raise getattr(errors, told["error"])(told["message"])
             if number not in seen:
@@ -168,7 +172,7 @@ class _RayWorkers:
                 yield number, told
         self._hear()
 
-    def _pump(self, rows: list[dict[str, str]], results: queue.Queue[Any]) -> None:
+    def _pump(self, do: str, rows: list[dict[str, str]], results: queue.Queue[Any]) -> None:
         """Run Ray Data to its end, in a thread of its own so that events are heard and Ctrl-C is seen meanwhile."""
         import ray.data
 
@@ -178,17 +182,17 @@ class _RayWorkers:
             context.enable_progress_bars = False
             for name in ("ray.data", "ray.data._internal"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
-            actors = min(self._config.ray.actors, len(rows))
+            actors, ahead = min(self._config.ray.actors, len(rows)), 1 if do == "train" else 2
             answered = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
                 RemoteWorker,
                 fn_constructor_args=(self._shipment,),
                 batch_size=1,
-                compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
+                compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=ahead),
                 num_cpus=self._config.threads,
                 num_gpus=self._config.ray.gpus or None,
             )
             for row in answered.iter_rows():
-                results.put((int(row["number"]), row["result"]))
+                results.put((int(row["number"]), row["result"], row["where"]))
             results.put(None)
         except BaseException as error:  # noqa: BLE001 (handed to the thread that waits)
             results.put(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import platform
 import tempfile
 from collections.abc import Mapping
@@ -95,7 +96,7 @@ class _Fetched(Mapping[str, Any]):
 
 
 class RemoteWorker:
-    """Does one job a call: `[number, what, on what]` as JSON in the column `job`; gives the columns `number` and `result`.
+    """Does one job a call: `[number, what, on what]` as JSON in the column `job`; gives the columns `number`, `result` and `where`.
 
     An error that we raise on purpose is a result: trying again would not help. Any other is Ray's.
     """
@@ -129,7 +130,8 @@ class RemoteWorker:
             result = getattr(self, f"_{do}")(job)
         except WebRecError as error:
             result = {"error": type(error).__name__, "message": str(error)}
-        return {"number": [number], "result": [json.dumps(result)]}
+        where = {"machine": platform.node(), "process": os.getpid(), "cache": str(cache_root())}
+        return {"number": [number], "result": [json.dumps(result)], "where": [json.dumps(where)]}
 
     def _search(self, job: dict[str, Any]) -> list[dict[str, Any]]:
         return [asdict(found) for found in self._worker.search(SearchPiece(**job))]

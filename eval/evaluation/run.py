@@ -11,6 +11,7 @@ from webrec.eval.data.build import frozen_examples
 from webrec.eval.data.config import DataConfig
 from webrec.eval.data.frozen import FrozenExamples
 from webrec.eval.evaluation.config import EvalConfig, data_name, system_name
+from webrec.eval.evaluation.looked_at import look, write_looked_at
 from webrec.eval.evaluation.plan import Fit, plan, searches
 from webrec.eval.evaluation.rows import RowStore
 from webrec.eval.evaluation.search import FOLDER, kept_elsewhere, readings_of, take_kept, targets_found
@@ -57,6 +58,7 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
             _answer(config, materials, fits, store, workers, on_event, stop)
         on_event({"event": "summarising"})
         summary = summarise(config, frozen, fits, store, targets_found(config, frozen, readings, corpora))
+        write_looked_at(config.output, look(config, frozen, fits, store, readings, summary))
         write_summary(config.output, summary)
         return summary
 

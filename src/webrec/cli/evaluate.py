@@ -116,6 +116,8 @@ class EvalProgress(StatusLine):
             self.keep(f"{self.rows:,} rows{before}")
         elif kind == "ray":
             self.show(f"starting {event['actors']} actors on Ray")
+        elif kind == "actor":
+            self.keep(f"an actor computes on {event['machine']}: process {event['process']}, cache {event['cache']}")
         elif kind == "searching":
             self.interruptible = True
             self._found, self._wanted = event["done"], event["of"]

@@ -13,6 +13,7 @@ from webrec.cli.doctor import doctor
 from webrec.cli.evaluate import evaluate
 from webrec.cli.mcp import mcp
 from webrec.cli.recommend import recommend
+from webrec.cli.report import report
 from webrec.cli.searches import searches
 from webrec.cli.train import train
 from webrec.errors import InputError, WebRecError
@@ -42,5 +43,5 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
-for command in (recommend, demo, train, evaluate, searches, doctor, mcp):
+for command in (recommend, demo, train, evaluate, report, searches, doctor, mcp):
     main.add_command(command)

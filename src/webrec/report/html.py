@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from webrec.nodes.schema import Recommendation
 from webrec.report.compare import comparisons
-from webrec.report.text import number, percent, plural, reveal
+from webrec.report.page import asset, environment, policy
+from webrec.report.text import number, percent, plural
 from webrec.report.view import FOLD_AFTER, entry_view
 
 _HERE = Path(__file__).parent
@@ -47,7 +45,7 @@ def render_report(entries: Sequence[ReportEntry]) -> str:
         entry_view(n, e.title, e.history, e.recommendation, e.target, c, lambda other: entries[other].title)
         for n, (e, c) in enumerate(zip(entries, compared, strict=True), 1)
     ]
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = asset(_HERE / "report.css"), asset(_HERE / "report.js")
     return (
         _environment()
         .get_template("report.html.j2")
@@ -55,58 +53,12 @@ def render_report(entries: Sequence[ReportEntry]) -> str:
             entries=views,
             style=Markup(style),  # noqa: S704  # our own files
             script=Markup(script),  # noqa: S704
-            policy=_policy(style, script),
+            policy=policy(style, script),
             fold_after=FOLD_AFTER,
         )
     )
 
 
-def _policy(style: str, script: str) -> str:
-    """The page's content security policy: this style, this script, and nothing else."""
-    return "; ".join(
-        (
-            "default-src 'none'",
-            f"style-src '{_hash(style)}'",
-            f"script-src '{_hash(script)}'",
-            "img-src 'none'",
-            "font-src 'none'",
-            "media-src 'none'",
-            "object-src 'none'",
-            "frame-src 'none'",
-            "worker-src 'none'",
-            "connect-src 'none'",
-            "manifest-src 'none'",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "require-trusted-types-for 'script'",
-            "trusted-types 'none'",
-        )
-    )
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-@cache
-def _asset(name: str) -> str:
-    return (_HERE / name).read_text("utf-8")
-
-
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        finalize=_finalize,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, percent=percent, plural=plural)
-    return environment
-
-
-def _finalize(value: Any) -> Any:
-    """Whatever the template prints: strings with their invisible characters made visible (escaping comes after)."""
-    return reveal(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return environment(_HERE, number=number, percent=percent, plural=plural)

@@ -250,7 +250,10 @@ def test_pages_are_searched_once_and_systems_are_tuned(tmp_path: Path, tiny_byte
     with pytest.raises(KeyboardInterrupt):
         run.evaluate(config, on_event=events.append, stop=lambda: sum(e["event"] == "searched" for e in events) == 2)
     summary = run.evaluate(config, on_event=events.append)
-    assert [e["of"] for e in events if e["event"] == "searching"] == [22, 12]  # 5 users twice, then 8 to learn from and 4
+    assert [e["of"] for e in events if e["event"] == "searching"] == [
+        22,
+        12,
+    ]  # 5 users twice, then 8 to learn from and 4
     assert [e["examples"] for e in events if e["event"] == "searched"] == [5, 5, 8, 4]
     assert sum(e["event"] == "training step" for e in events) == 2 * 2
     assert {(c.system, c.seeds) for c in summary.cells} == {("title_in_pages", 1), ("shuffled", 2), ("tuned", 2)}

@@ -1,0 +1,231 @@
+"""What the templates of a report show: finished numbers and words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from webrec.eval.evaluation.looked_at import LookedAt
+from webrec.eval.evaluation.summary import Cell, Pair
+from webrec.eval.metrics.ranking import METRICS
+from webrec.eval.report import paper
+from webrec.eval.report.ablations import Ablation, ablations
+from webrec.eval.report.plot import interval_plot
+from webrec.eval.report.run import FinishedRun
+
+SHOWN = ("ndcg@10", "hr@10", "hr@5", "ndcg@5", "hr@1", "mrr")
+NAMES = {"ndcg@10": "NDCG@10", "hr@10": "HR@10", "hr@5": "HR@5", "ndcg@5": "NDCG@5", "hr@1": "HR@1", "mrr": "MRR"}
+assert set(SHOWN) == set(METRICS)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of finished texts under a heading; `numbers` are the columns set to the right."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class CellView:
+    """One data set and sampling."""
+
+    title: str
+    plot: Markup
+    main: Table
+    costs: Table
+    groups: tuple[Table, ...]
+    ablations: tuple[tuple[Table, Markup], ...]
+    examples: tuple[LookedAt, ...]
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run: its cells, and how to make it again."""
+
+    title: str
+    cells: tuple[CellView, ...]
+    facts: tuple[tuple[str, str], ...]
+    command: str
+    config: str
+    starts: Table
+    notes: tuple[Table, ...]
+
+
+def run_view(run: FinishedRun) -> RunView:
+    """The views of all cells of a run."""
+    cells = []
+    for data, sampling in dict.fromkeys((c.data, c.sampling) for c in run.summary.cells):
+        own = [c for c in run.summary.cells if (c.data, c.sampling) == (data, sampling)]
+        pairs = [p for p in run.summary.pairs if (p.data, p.sampling) == (data, sampling)]
+        looked = [e for e in run.examples if (e.data, e.sampling) == (data, sampling)]
+        studied = ablations(run.config["systems"], run.config["retrievals"])
+        cells.append(_cell_view(data, sampling, own, pairs, run.summary.chance[data], studied, looked))
+    return RunView(
+        title=run.name,
+        cells=tuple(cells),
+        facts=tuple(run.facts()),
+        command=run.command(),
+        config=run.settings(),
+        starts=Table("Starts", ("when", "commit", "machine", "versions"), tuple(run.starts())),
+        notes=tuple(
+            Table(
+                f"Examples of {data}",
+                ("what", "value"),
+                tuple((str(k), str(v)) for k, v in notes.items() if v is not None),
+            )
+            for data, notes in run.summary.notes.items()
+        ),
+    )
+
+
+def _cell_view(
+    data: str,
+    sampling: str,
+    cells: Sequence[Cell],
+    pairs: Sequence[Pair],
+    chance: Mapping[str, float],
+    studied: Sequence[Ablation],
+    looked: Sequence[LookedAt],
+) -> CellView:
+    ordered = sorted(cells, key=lambda c: -c.metrics["ndcg@10"][0])
+    points = [(c.system, *c.metrics["ndcg@10"]) for c in ordered]
+    title = f"{data}, {sampling} candidates"
+    main = Table(
+        f"Rankings: {title}",
+        ("system", *(NAMES[m] for m in SHOWN), "spread over seeds", "behind the best", "p", "could be seen"),
+        tuple(_main_row(cell, pairs, first=number == 0) for number, cell in enumerate(ordered)),
+        f"{ordered[0].users:,} users, {ordered[0].examples:,} examples, 95 % bootstrap intervals over users in brackets. Chance: NDCG@10 "
+        f"{chance['ndcg@10']:.3f}, HR@10 {chance['hr@10']:.3f}. Ties count against a system. Behind: difference of NDCG@10 to the best, "
+        "on the same users; p: paired sign-flip permutation test; could be seen: the smallest difference found with 80 % power.",
+    )
+    costs = Table(
+        "What an example costs",
+        ("system", "seconds", "tokens read", "tokens written"),
+        tuple(
+            (
+                c.system,
+                f"{c.seconds_per_example:.4f}",
+                f"{c.tokens_read_per_example:,.0f}",
+                f"{c.tokens_written_per_example:,.0f}",
+            )
+            for c in ordered
+        ),
+        "Of a system that reads pages the search counts with it, though it is done once for all that read the same.",
+    )
+    by_name = {c.system: c for c in cells}
+    return CellView(
+        title=title,
+        plot=interval_plot(points, "NDCG@10", chance["ndcg@10"]),
+        main=main,
+        costs=costs,
+        groups=tuple(_groups(ordered)),
+        ablations=tuple(_ablation(a, by_name) for a in studied if all(name in by_name for _, name in a.steps)),
+        examples=tuple(looked),
+    )
+
+
+def _main_row(cell: Cell, pairs: Sequence[Pair], *, first: bool) -> tuple[str, ...]:
+    pair = next((p for p in pairs if p.rival == cell.system), None)
+    compared = ("the best", "", "") if first else ("", "", "")
+    if pair is not None:
+        low, high = pair.difference[1:]
+        compared = (f"{pair.difference[0]:.3f} [{low:.3f}, {high:.3f}]", f"{pair.p:.4f}", f"{pair.detectable:.3f}")
+    spread = f"{cell.spread['ndcg@10']:.3f} ({cell.seeds})" if cell.spread else ""
+    values = [
+        _with_interval(cell.metrics[m]) if m in ("ndcg@10", "hr@10") else f"{cell.metrics[m][0]:.3f}" for m in SHOWN
+    ]
+    return (cell.system, *values, spread, *compared)
+
+
+def _with_interval(value: tuple[float, float, float]) -> str:
+    return f"{value[0]:.3f} [{value[1]:.3f}, {value[2]:.3f}]"
+
+
+def _groups(cells: Sequence[Cell]) -> list[Table]:
+    tables = []
+    for kind in dict.fromkeys(kind for c in cells for kind in c.groups):
+        names = list(dict.fromkeys(name for c in cells for name in c.groups.get(kind, {})))
+        rows = []
+        for cell in cells:
+            told = cell.groups.get(kind, {})
+            if told:
+                rows.append((cell.system, *(_with_interval(told[n][1:]) if n in told else "" for n in names)))
+        users = {n: max(c.groups[kind][n][0] for c in cells if n in c.groups.get(kind, {})) for n in names}
+        heads = ("system", *(f"{n} ({users[n]:,} users)" for n in names))
+        tables.append(Table(f"NDCG@10 by {kind}", heads, tuple(rows)))
+    return tables
+
+
+PAPER_AXES: Mapping[str, tuple[str, Mapping[str, Mapping[str, paper.Row]], str]] = {
+    "tune.head.hops": ("Table 4 (hops, over one hop)", paper.HOPS, "1"),
+    "tune.head.layers": ("Table 5 (layer, over layer 2)", paper.LAYERS, "2"),
+}
+
+
+def _ablation(ablation: Ablation, cells: Mapping[str, Cell]) -> tuple[Table, Markup]:
+    base = cells[ablation.steps[0][1]].metrics["ndcg@10"][0]
+    rows = []
+    for value, name in ablation.steps:
+        metric = cells[name].metrics["ndcg@10"]
+        rows.append((value, name, _with_interval(metric), "" if base == 0 else f"{paper.gain(metric[0], base):+.1%}"))
+    note = ""
+    if ablation.setting in PAPER_AXES:
+        title, table, over = PAPER_AXES[ablation.setting]
+        told = paper.along(table, "ndcg@10", over)
+        note = f"The paper's {title}, NDCG@10: " + "; ".join(
+            f"{data} " + ", ".join(f"{step}: {gain:+.1%}" for step, gain in steps.items())
+            for data, steps in told.items()
+        )
+    elif ablation.setting == "tune.head":
+        over_none = paper.along(paper.HOPS, "ndcg@10", "none")
+        note = "The paper's head (one hop) over vanilla RAG, NDCG@10: " + ", ".join(
+            f"{data} {steps['1']:+.1%}" for data, steps in over_none.items()
+        )
+    heads = (ablation.setting, "system", "NDCG@10", "over the first")
+    points = [(f"{value} · {name}", *cells[name].metrics["ndcg@10"]) for value, name in ablation.steps]
+    return Table(f"What {ablation.setting} does", heads, tuple(rows), note), interval_plot(points, "NDCG@10")
+
+
+def paper_view(runs: Sequence[FinishedRun]) -> Table:
+    """Table 3 as gains over the strongest rival in each cell: the paper's, then ours for the best language model with a head."""
+    rows: list[tuple[str, ...]] = []
+    for metric in paper.METRICS:
+        for data, (gain, rival) in paper.over_strongest_rival(metric).items():
+            rows.append(("paper", data, NAMES[metric], "WebRec (better of two engines)", rival, f"{gain:+.1%}", ""))
+    for run in runs:
+        heads = {name for name, told in run.systems().items() if _has_head(told)}
+        for data, sampling in dict.fromkeys((c.data, c.sampling) for c in run.summary.cells):
+            own = [c for c in run.summary.cells if (c.data, c.sampling) == (data, sampling)]
+            ours, rivals = [c for c in own if c.system in heads], [c for c in own if c.system not in heads]
+            if not ours or not rivals:
+                continue
+            for metric in paper.METRICS:
+                best, rival_cell = (max(group, key=lambda c: c.metrics[metric][0]) for group in (ours, rivals))
+                gain = paper.gain(best.metrics[metric][0], rival_cell.metrics[metric][0])
+                rows.append(
+                    (
+                        run.name,
+                        f"{data}, {sampling}",
+                        NAMES[metric],
+                        best.system,
+                        rival_cell.system,
+                        f"{gain:+.1%}",
+                        f"{best.metrics[metric][0]:.3f} / {rival_cell.metrics[metric][0]:.3f}",
+                    )
+                )
+    return Table(
+        "Table 3: gain over the strongest rival of each cell",
+        ("whose", "data", "metric", "system", "strongest rival", "relative gain", "ours / rival's"),
+        tuple(rows),
+        "Only relative gains are compared: most of the paper's Beauty values lie below chance for a full ranking of 20 candidates.",
+    )
+
+
+def _has_head(system: Mapping[str, Any]) -> bool:
+    return system["kind"] == "llm" and bool((system.get("tune") or {}).get("head"))
