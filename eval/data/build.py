@@ -17,7 +17,7 @@ from webrec.eval.data.config import WINDOWS, DataConfig
 from webrec.eval.data.dataset import Dataset, TrainingData
 from webrec.eval.data.filtering import filter_dataset
 from webrec.eval.data.frozen import FORMAT, FrozenExamples, Part, make_table, read_frozen, write_frozen
-from webrec.eval.data.plain import INTERACTIONS, ITEMS, load_plain, plain_file
+from webrec.eval.data.source import find_source
 from webrec.eval.data.splitting import Case, Split, leave_one_out, time_cut, tuning_cases
 
 _TUNING = 1_000_003
@@ -34,12 +34,13 @@ def frozen_examples(config: DataConfig, folder: Path, progress: Progress = lambd
     `InputError` for wrong data, `ConfigurationError` for a damaged file or a full disk.
     """
     progress("reading")
-    sources = source_hashes(config)
+    source = find_source(config.path)
+    sources = source_hashes(source.files)
     name = config.name or config.path.name
     told = config.model_dump(mode="json", exclude={"path"})
     key = hashlib.sha256(json.dumps([FORMAT, told, sources], sort_keys=True).encode()).hexdigest()[:16]
     path = folder / f"{name}-{key}.parquet"
-    dataset, removed = filter_dataset(load_plain(config.path, name), config.min_interactions)
+    dataset, removed = filter_dataset(source.load(name), config.min_interactions)
     if not path.exists():
         split = leave_one_out(dataset) if config.protocol == "leave_one_out" else time_cut(dataset)
         manifest, table = _make(config, dataset, split, progress)
@@ -58,11 +59,10 @@ def frozen_examples(config: DataConfig, folder: Path, progress: Progress = lambd
     return read_frozen(path, dataset.items)
 
 
-def source_hashes(config: DataConfig) -> dict[str, str]:
+def source_hashes(files: Sequence[Path]) -> dict[str, str]:
     """SHA-256 of each file that the data set is read from."""
     hashes = {}
-    for name in (INTERACTIONS, ITEMS):
-        path = plain_file(config.path, name)
+    for path in files:
         with path.open("rb") as file:
             hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     return hashes

@@ -20,7 +20,7 @@ class DataConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: Path = Field(
-        description="Folder with interactions.csv and items.jsonl (or .gz), relative to the configuration's file."
+        description="Folder with interactions.csv and items.jsonl (or .gz), or with a MovieLens or Amazon release; relative to the file."
     )
     name: str | None = Field(default=None, description="Name in tables and files; unset takes the folder's.")
     min_interactions: int = Field(

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from webrec import __version__
+from webrec.cli.data import data
 from webrec.cli.demo import demo
 from webrec.cli.doctor import doctor
 from webrec.cli.evaluate import evaluate
@@ -43,5 +44,5 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
-for command in (recommend, demo, train, evaluate, report, searches, doctor, mcp):
+for command in (recommend, demo, train, data, evaluate, report, searches, doctor, mcp):
     main.add_command(command)
