@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from webrec.errors import InputError
 from webrec.eval.data.candidates import CandidateSampler, Sampling, check_matching
 from webrec.eval.data.config import WINDOWS, DataConfig
-from webrec.eval.data.dataset import Dataset, TrainingData
+from webrec.eval.data.dataset import Dataset, Item, TrainingData
 from webrec.eval.data.filtering import filter_dataset
 from webrec.eval.data.frozen import FORMAT, FrozenExamples, Part, make_table, read_frozen, write_frozen
 from webrec.eval.data.source import find_source
@@ -27,10 +28,15 @@ _TRIED = 2_000
 Progress = Callable[[str], None]
 
 
-def frozen_examples(config: DataConfig, folder: Path, progress: Progress = lambda _: None) -> FrozenExamples:
+def frozen_examples(
+    config: DataConfig,
+    folder: Path,
+    progress: Progress = lambda _: None,
+    covered: Callable[[Mapping[str, Item]], Iterable[str]] = lambda _: (),
+) -> FrozenExamples:
     """The frozen examples of `config`, from `folder` if they were made before. `progress` hears what is being done.
 
-    The file's name holds a hash of the source files and the configuration: other data or settings make another file. Raises
+    `covered`: from a data set's items, the ids of those that pages tell of; asked for the sampling of that name alone. The file's name holds a hash of the source files and the configuration: other data or settings make another file. Raises
     `InputError` for wrong data, `ConfigurationError` for a damaged file or a full disk.
     """
     progress("reading")
@@ -38,12 +44,14 @@ def frozen_examples(config: DataConfig, folder: Path, progress: Progress = lambd
     sources = source_hashes(source.files)
     name = config.name or config.path.name
     told = config.model_dump(mode="json", exclude={"path"})
-    key = hashlib.sha256(json.dumps([FORMAT, told, sources], sort_keys=True).encode()).hexdigest()[:16]
-    path = folder / f"{name}-{key}.parquet"
     dataset, removed = filter_dataset(source.load(name), config.min_interactions)
+    pages = sorted(set(covered(dataset.items))) if "covered" in config.samplings else []
+    made_of = [FORMAT, told, sources, *([pages] if pages else [])]
+    key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+    path = folder / f"{name}-{key}.parquet"
     if not path.exists():
         split = leave_one_out(dataset) if config.protocol == "leave_one_out" else time_cut(dataset)
-        manifest, table = _make(config, dataset, split, progress)
+        manifest, table = _make(config, dataset, split, frozenset(pages), progress)
         write_frozen(
             path,
             table,
@@ -68,19 +76,22 @@ def source_hashes(files: Sequence[Path]) -> dict[str, str]:
     return hashes
 
 
-def _make(config: DataConfig, dataset: Dataset, split: Split, progress: Progress) -> tuple[dict[str, Any], Any]:
+def _make(
+    config: DataConfig, dataset: Dataset, split: Split, covered: frozenset[str], progress: Progress
+) -> tuple[dict[str, Any], Any]:
     cases: dict[Part, Sequence[Case]] = {
         "tuning": tuning_cases(dataset, split.training, config.tuning_examples, config.seed),
         "validation": _some(split.validation, config.validation_users, config.seed),
         "test": _some(split.test, config.test_users, config.seed),
     }
     taken = {user: frozenset(t.item_id for t in interactions) for user, interactions in dataset.users.items()}
-    window = config.candidates
-    if "matched" in config.samplings:
-        progress("choosing the window of matched candidates")
-        tried = _some(split.test, _TRIED, config.seed)
-        window = config.window or _widest(config, split.training, taken, tried)
-    sampler = _sampler(config, split.training, taken, window)
+    window, judged = config.candidates, [sampling for sampling in config.samplings if sampling != "uniform"]
+    make = partial(_sampler, config, split.training, taken, covered)
+    tried = _some(split.test, _TRIED, config.seed)
+    if judged:
+        progress(f"choosing the window of {judged[0]} candidates")
+        window = config.window or _widest(config, split.training, make, tried, judged[0])
+    sampler = make(window)
     tuning = replace(sampler, draws=1, seed=config.seed + _TUNING)
     drawn: dict[tuple[Part, Sampling], list[list[tuple[str, ...]]]] = {}
     for part, own in cases.items():
@@ -88,11 +99,12 @@ def _make(config: DataConfig, dataset: Dataset, split: Split, progress: Progress
             progress(f"drawing {sampling} candidates for {len(own):,} users ({part})")
             drawn[part, sampling] = [(tuning if part == "tuning" else sampler).draw(case, sampling) for case in own]
     told: dict[str, Any] = {"items": sorted(dataset.items), "redrawn": dict(sampler.redrawn), "window": window}
-    if "matched" in config.samplings:
+    for sampling in judged:
         if len(cases["test"]) >= len(tried):
-            told["matching"] = check_matching(split.training, cases["test"], drawn["test", "matched"])
+            found = check_matching(split.training, cases["test"], drawn["test", sampling])
         else:  # of a few users the sets may lean one way by chance; it is the way of drawing that must not
-            told["matching"] = check_matching(split.training, tried, [sampler.draw(case, "matched") for case in tried])
+            found = check_matching(split.training, tried, [sampler.draw(case, sampling) for case in tried])
+        told["matching" if sampling == "matched" else f"matching {sampling}"] = found
     table = make_table(split.training.sequences, cases, drawn, config.samplings, told["items"])
     return told, table
 
@@ -106,20 +118,28 @@ def _some(cases: Sequence[Case], most: int | None, seed: int) -> Sequence[Case]:
 
 
 def _sampler(
-    config: DataConfig, training: TrainingData, taken: Mapping[str, frozenset[str]], window: int
+    config: DataConfig,
+    training: TrainingData,
+    taken: Mapping[str, frozenset[str]],
+    covered: frozenset[str],
+    window: int,
 ) -> CandidateSampler:
-    return CandidateSampler(training, taken, config.candidates, config.draws, config.seed, window)
+    return CandidateSampler(training, taken, config.candidates, config.draws, config.seed, window, covered)
 
 
 def _widest(
-    config: DataConfig, training: TrainingData, taken: Mapping[str, frozenset[str]], tried: Sequence[Case]
+    config: DataConfig,
+    training: TrainingData,
+    make: Callable[[int], CandidateSampler],
+    tried: Sequence[Case],
+    sampling: Sampling,
 ) -> int:
     """The widest window whose sets tell popularity nothing; only the candidates' counts are looked at, never a system."""
     for window in WINDOWS:
         if config.candidates < window < len(training.items):
-            sampler = _sampler(config, training, taken, window)
+            sampler = make(window)
             try:
-                check_matching(training, tried, [sampler.draw(case, "matched") for case in tried], tolerance=0.015)
+                check_matching(training, tried, [sampler.draw(case, sampling) for case in tried], tolerance=0.015)
             except InputError:
                 continue
             return window

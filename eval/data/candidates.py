@@ -17,7 +17,7 @@ from webrec.eval.data.dataset import TrainingData
 from webrec.eval.data.splitting import Case
 from webrec.tools.text_safety import normalised
 
-Sampling = Literal["uniform", "matched"]
+Sampling = Literal["uniform", "matched", "covered"]
 SAMPLINGS: tuple[Sampling, ...] = ("uniform", "matched")
 
 
@@ -26,8 +26,9 @@ class CandidateSampler:
     """Draws the other candidates of a case: items that the user never took, no two titles alike, none in the history.
 
     `window`: for `matched`, how many neighbours in training popularity there are to draw from. The target's place among them
-    is itself drawn, so that its popularity says nothing; neighbours of equal popularity are in random order. Each draw depends
-    only on (seed, user, sampling, draw). `redrawn` counts the draws that met a title once more.
+    is itself drawn, so that its popularity says nothing; neighbours of equal popularity are in random order. `covered`: items
+    that pages tell of; the sampling of that name is `matched` among items of which pages tell as of the target, or do not, as not.
+    Each draw depends only on (seed, user, sampling, draw). `redrawn` counts the draws that met a title once more.
     """
 
     training: TrainingData
@@ -37,6 +38,7 @@ class CandidateSampler:
     draws: int
     seed: int
     window: int = 100
+    covered: frozenset[str] = frozenset()
     redrawn: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -57,7 +59,7 @@ class CandidateSampler:
 
         Raises `InputError` where too few items are left for the user.
         """
-        neighbours = self._neighbours(case) if sampling == "matched" else None
+        neighbours = None if sampling == "uniform" else self._neighbours(case, alike=sampling == "covered")
         sets = []
         for number in range(self.draws):
             generator = np.random.default_rng(_hash(f"{self.seed}\0{case.user}\0{sampling}\0{number}"))
@@ -97,16 +99,19 @@ class CandidateSampler:
                     seen.add(place)
                     yield self._ids[place]
 
-    def _neighbours(self, case: Case) -> _Neighbours:
+    def _neighbours(self, case: Case, *, alike: bool) -> _Neighbours:
         """Those who can be drawn: the user's own items must not count, or the window would not lie evenly around the target."""
         taken, titles = self.taken[case.user], self._past_titles(case)
         popularity = self.training.counts.get(case.target.item_id, 0)
+        told_of = case.target.item_id in self.covered
         begin, end = bisect_left(self._popularity, popularity), bisect_left(self._popularity, popularity + 1)
 
         def eligible(places: range, most: int) -> list[tuple[str, int]]:
             found: list[tuple[str, int]] = []
             for place in places:
                 item_id = self._by_popularity[place]
+                if alike and (item_id in self.covered) != told_of:
+                    continue
                 if item_id not in taken and self._titles[item_id] not in titles:
                     # Whole levels only: of those equally popular, any may be the nearest.
                     if len(found) >= most and self._popularity[place] != found[-1][1]:

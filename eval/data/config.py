@@ -38,7 +38,8 @@ class DataConfig(BaseModel):
     samplings: tuple[Sampling, ...] = Field(
         default=SAMPLINGS,
         min_length=1,
-        description="uniform: the other candidates are drawn evenly; matched: among items about as popular as the target.",
+        description="uniform: the other candidates are drawn evenly; matched: among items about as popular as the target; covered: "
+        "as matched, and with pages in the data set's corpus as the target, or without as the target.",
     )
     window: int | None = Field(
         default=None,

@@ -87,6 +87,9 @@ class EvalConfig(BaseModel):
                 lacking := next((n for n in names_of(self) if n not in self.corpora), None)
             ):
                 raise ValueError(f"corpora: {lacking} has none, and {system_name(system)} counts its pages; add one")
+        for data in self.data:
+            if "covered" in data.samplings and data_name(data) not in self.corpora:
+                raise ValueError(f"corpora: {data_name(data)} has none, and covered candidates need one; add it")
         if unknown := next((name for name in self.corpora if name not in names_of(self)), None):
             raise ValueError(
                 f"corpora: {unknown} is not a data set of this run; use one of {', '.join(names_of(self))}"

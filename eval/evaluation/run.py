@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from webrec.cache_folder import cache_root
 from webrec.eval.data.build import frozen_examples
 from webrec.eval.data.config import DataConfig
+from webrec.eval.data.dataset import Item
 from webrec.eval.data.frozen import FrozenExamples
 from webrec.eval.evaluation.config import EvalConfig, data_name, system_name
 from webrec.eval.evaluation.looked_at import look, write_looked_at
@@ -37,11 +38,8 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
     before anything is asked, and `SearchError` if a search failed for good: nothing is lost, and the same command goes on there.
     """
     # Each data set is frozen first: the run is refused at once where one is wrong, and its digests are part of what it is.
-    frozen = {data_name(data): _frozen(data, on_event) for data in config.data}
-    corpora = {
-        name: build_corpus(corpus, frozen[name].items, cache_root() / "corpora")
-        for name, corpus in config.corpora.items()
-    }
+    frozen = {data_name(data): _frozen(config, data, on_event) for data in config.data}
+    corpora = {name: _corpus(config, name, frozen[name].items) for name in config.corpora}
     materials = {name: Material(examples, corpora.get(name)) for name, examples in frozen.items()}
     with RunFolder(config.output, description(config, frozen, corpora), "an evaluation") as folder:
         store, fits = RowStore(config.output / "rows"), plan(config, frozen)
@@ -57,7 +55,7 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
                 readings[name] = readings_of(config, name, examples, corpus, config.output / FOLDER)
             _answer(config, materials, fits, store, workers, on_event, stop)
         on_event({"event": "summarising"})
-        summary = summarise(config, frozen, fits, store, targets_found(config, frozen, readings, corpora))
+        summary = summarise(config, frozen, fits, store, targets_found(config, frozen, readings, corpora), corpora)
         write_looked_at(config.output, look(config, frozen, fits, store, readings, summary))
         write_summary(config.output, summary)
         return summary
@@ -123,11 +121,20 @@ def _answer(
             raise KeyboardInterrupt
 
 
-def _frozen(data: DataConfig, on_event: OnEvent) -> FrozenExamples:
-    def hear(doing: str) -> None:
-        on_event({"event": "data", "data": data_name(data), "doing": doing})
+def _frozen(config: EvalConfig, data: DataConfig, on_event: OnEvent) -> FrozenExamples:
+    name = data_name(data)
 
-    return frozen_examples(data, cache_root() / "frozen", hear)
+    def hear(doing: str) -> None:
+        on_event({"event": "data", "data": name, "doing": doing})
+
+    def covered(items: Mapping[str, Item]) -> Iterable[str]:
+        return _corpus(config, name, items).pages_of()
+
+    return frozen_examples(data, cache_root() / "frozen", hear, covered)
+
+
+def _corpus(config: EvalConfig, name: str, items: Mapping[str, Item]) -> Corpus:
+    return build_corpus(config.corpora[name], items, cache_root() / "corpora")
 
 
 def description(

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from webrec.errors import ConfigurationError
+from webrec.eval.data.audit import coverage
 from webrec.eval.data.frozen import FrozenExamples
 from webrec.eval.evaluation.breakdown import breakdown, groups_of
 from webrec.eval.evaluation.config import EvalConfig, retrieval_of
@@ -20,6 +21,7 @@ from webrec.eval.metrics.statistics import Interval, compare, intervals, seed_sp
 
 if TYPE_CHECKING:
     from webrec.eval.evaluation.plan import Fit
+    from webrec.eval.retrieval.corpus import Corpus
 
 SUMMARY_FILE = "summary.json"
 PRIMARY = METRICS[0]
@@ -82,6 +84,7 @@ def summarise(
     fits: Sequence[Fit],
     store: RowStore,
     target_found: TargetFound,
+    corpora: Mapping[str, Corpus],
 ) -> Summary:
     """Read all rows and compute. A user's draws, and a system's seeds, are averaged before anything else.
 
@@ -123,10 +126,25 @@ def summarise(
         cells=cells,
         pairs=pairs,
         notes={
-            name: {key: e.manifest.get(key) for key in ("filtered", "left_out", "redrawn", "window", "matching")}
-            for name, e in frozen.items()
+            name: {
+                **{key: examples.manifest.get(key) for key in _NOTED},
+                **({} if name not in corpora else _coverage(config, examples, corpora[name])),
+            }
+            for name, examples in frozen.items()
         },
     )
+
+
+_NOTED = ("filtered", "left_out", "redrawn", "window", "matching", "matching covered")
+
+
+def _coverage(config: EvalConfig, examples: FrozenExamples, corpus: Corpus) -> dict[str, Any]:
+    """Of how many targets, and of how many other candidates, the corpus tells."""
+    pages = corpus.pages_of()
+    return {
+        f"page coverage, {sampling}": coverage(examples.examples(config.part, sampling), pages).model_dump()
+        for sampling in examples.samplings
+    }
 
 
 def write_summary(folder: Path, summary: Summary) -> None:

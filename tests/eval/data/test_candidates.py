@@ -129,3 +129,19 @@ def test_too_few_items() -> None:
             some.draw(leave_one_out(small).test[0], sampling)
     with pytest.raises(InputError, match="window: it must be at least candidates"):
         sampler(window=10)
+
+
+def test_covered_candidates_have_pages_as_the_target_has() -> None:
+    world = skewed(users=60)
+    training = leave_one_out(world).training
+    covered = frozenset(i for i in world.items if int(i[1:]) % 3 == 0)
+    taken = {user: frozenset(t.item_id for t in rows) for user, rows in world.users.items()}
+    drawer = CandidateSampler(training, taken, 20, 2, 0, 50, covered)
+    kinds = set()
+    for case in leave_one_out(world).test:
+        told = case.target.item_id in covered
+        kinds.add(told)
+        for candidates in drawer.draw(case, "covered"):
+            assert {i in covered for i in candidates} == {told}
+        assert any({i in covered for i in c} == {True, False} for c in drawer.draw(case, "matched"))
+    assert kinds == {True, False}

@@ -45,8 +45,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"data": [{}]}, r"data\[0\].path: it is missing"),
     ({"data": [{"path": "films"}, {"path": "x/films"}]}, "data: films is there twice"),
     (
+        {"data": [{"path": "films", "samplings": ["covered"]}]},
+        r"corpora: films has none, and covered candidates need one; add it",
+    ),
+    (
         {"data": [{"path": "films", "samplings": ["popular"]}]},
-        r"data\[0\].samplings\[0\]: Input should be 'uniform' or 'matched'",
+        r"data\[0\].samplings\[0\]: Input should be 'uniform', 'matched' or 'covered'",
     ),
     ({"data": "films"}, "data: "),
     ({"part": "train"}, "part: Input should be 'validation' or 'test'"),
