@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from webrec.eval.data.config import DataConfig
-from webrec.eval.evaluation.config import EvalConfig
+from webrec.eval.evaluation.config import EvalConfig, RayConfig
 from webrec.eval.retrieval.config import CorpusConfig, PagesConfig, RetrievalConfig
 from webrec.eval.systems.config import (
     CoOccurrenceConfig,
@@ -69,6 +69,7 @@ def eval_tables() -> str:
     rows = ["At the top of the file:", "", *HEADING]
     rows += [_row(name, field) for name, field in EvalConfig.model_fields.items()]
     for note, model in (
+        ("`ray`, which is no part of what a run is: it may be another one when the run goes on:", RayConfig),
         ("Each entry of `data`:", DataConfig),
         ("Each entry of `corpora`, by the name of its data set:", CorpusConfig),
         ("Each entry of its `pages` and `noise`:", PagesConfig),

@@ -15,29 +15,35 @@ from click.testing import CliRunner
 
 pytest.importorskip("pyarrow")
 
+from webrec.cli.evaluate import evaluate
 from webrec.cli.main import main
 from webrec.eval.systems.config import AnySystem
 
+from ..release_server import published  # noqa: TID252
 from ..worlds import skewed, write_dataset  # noqa: TID252
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "evaluate.md").read_text("utf-8")
 CONFIG, PAGES_CONFIG = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
-COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL) for line in block.splitlines()]
+GET, EVALUATE, CLUSTER = (b.splitlines() for b in re.findall(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL))
 
 
 def test_commands_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WEBREC_CACHE", str(tmp_path / "cache"))
-    write_dataset(tmp_path / "films", skewed(users=300, items=200, length=10, flat=3000))
     Path("eval.yaml").write_text(CONFIG, "utf-8")
-    tables = []
-    for command in COMMANDS:
-        program, *arguments = shlex.split(command)
-        assert program == "webrec"
-        done = CliRunner().invoke(main, arguments)
-        assert done.exit_code == 0, done.output
-        tables.append(done.stdout)
+    told = []
+    with published("ml-latest-small", skewed(users=300, items=200, length=10, flat=3000), monkeypatch):
+        for command in [*GET, *EVALUATE]:
+            program, *arguments = shlex.split(command)
+            assert program == "webrec"
+            done = CliRunner().invoke(main, arguments)
+            assert done.exit_code == 0, done.output
+            told.append(done.stdout)
+    assert "format                                   movielens" in told[2]
+    tables = told[len(GET) :]
+    assert done.exit_code == 0
+    assert CliRunner().invoke(main, ["report", "runs/first"]).exit_code == 0
     assert (
         tables[0].split("rows and summary")[0]
         == tables[1].split("rows and summary")[0]
@@ -88,3 +94,11 @@ def test_every_kind_is_told() -> None:
     union, _ = get_args(AnySystem)
     for model in get_args(union):
         assert f"`{model.model_fields['kind'].get_default()}`" in DOCUMENT
+
+
+def test_the_commands_of_a_cluster() -> None:
+    """What they do is tests/eval/evaluation/test_on_ray.py's; here only that the options are there."""
+    head, worker, run = (shlex.split(line, comments=True) for line in CLUSTER)
+    assert head[:2] == worker[:2] == ["ray", "start"]
+    context = evaluate.make_context("eval", run[2:])
+    assert (context.params["ray"], context.params["actors"]) == ("FIRST:6379", 8)

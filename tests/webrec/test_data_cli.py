@@ -11,6 +11,7 @@ pytest.importorskip("numpy")
 
 from webrec.cli.main import main
 
+from ..release_server import published  # noqa: TID252
 from ..worlds import skewed, write_dataset  # noqa: TID252
 
 
@@ -32,6 +33,20 @@ def test_show(tmp_path: Path) -> None:
     assert "users, items, interactions" in out
     assert "30, " in out
     assert "Video Games" in out
+
+
+def test_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with published("films", skewed(users=30), monkeypatch):
+        code, out = call("get", "films", "--to", str(tmp_path / "here"))
+    assert code == 0
+    assert "terms: free\ncite: nobody" in out
+    assert (tmp_path / "here" / "films.zip").is_file()
+    code, out = call("show", str(tmp_path / "here"))
+    assert code == 2  # a zip is MovieLens by its name, ml-…
+    (tmp_path / "here" / "films.zip").rename(tmp_path / "here" / "ml-films.zip")
+    code, out = call("show", str(tmp_path / "here"))
+    assert code == 0
+    assert "movielens" in out
 
 
 @pytest.mark.parametrize(
