@@ -42,8 +42,9 @@ def ray_cluster(address: str | None = None, store_bytes: int = _STORE_BYTES) -> 
     `ConfigurationError` if there is no cluster that answers.
     """
     require_ray()
+    field = "ray.address" if address else "RAY_ADDRESS"
     address = address or os.environ.get("RAY_ADDRESS", "").strip() or "local"
-    _check_reachable(address)
+    _check_reachable(field, address)
     # Most of this Ray reads once, when it is imported: a program that has done so has chosen already.
     with _environment(_ALWAYS if _imported_before() else _variables(local=address == "local")):
         import ray
@@ -62,7 +63,7 @@ def ray_cluster(address: str | None = None, store_bytes: int = _STORE_BYTES) -> 
         except (ConnectionError, RuntimeError, ValueError) as error:
             if address == "local":
                 raise
-            raise _no_cluster(address, error) from None
+            raise _no_cluster(field, address, error) from None
         try:
             yield address == "local"
         finally:
@@ -75,20 +76,20 @@ def _imported_before() -> bool:
     return "ray" in sys.modules
 
 
-def _check_reachable(address: str) -> None:
+def _check_reachable(field: str, address: str) -> None:
     """Ray itself tries for a quarter of an hour."""
     host, found, port = address.rpartition("://")[2].rpartition(":")
     if found and port.isdecimal():
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
         except (OSError, OverflowError) as error:
-            raise _no_cluster(address, error) from None
+            raise _no_cluster(field, address, error) from None
 
 
-def _no_cluster(address: str, error: Exception) -> ConfigurationError:
+def _no_cluster(field: str, address: str, error: Exception) -> ConfigurationError:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return ConfigurationError(
-        f"RAY_ADDRESS: no Ray cluster lets us in at {address!r} ({reason}); correct it, or unset it to start Ray here"
+        f"{field}: no Ray cluster lets us in at {address!r} ({reason}); correct it, or leave it out to start Ray here"
     )
 
 

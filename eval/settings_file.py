@@ -26,12 +26,25 @@ _TOML = ("TOML", tomllib.loads)
 def read_settings(path: Path, changes: Iterable[str] = ()) -> dict[str, Any]:
     """The settings in a file, by its ending (TOML unless .json, .yaml or .yml), with `changes` like `training.epochs=1`.
 
-    The text "none" unsets a setting. Raises `ConfigurationError`.
+    With `extends: FILE` the settings of another file count as well, except those whose names are here; paths in either are relative to
+    `path`. The text "none" unsets a setting. Raises `ConfigurationError`.
     """
-    data = _parse(path)
+    data = _extended(path, ())
     for change in changes:
         _apply(data, change)
     return {name: _without_none(value) for name, value in data.items()}
+
+
+def _extended(path: Path, before: tuple[Path, ...]) -> dict[str, Any]:
+    data = _parse(path)
+    if (other := data.pop("extends", None)) is None:
+        return data
+    if not isinstance(other, str):
+        raise ConfigurationError(f"extends: it is no name of a file; write it like extends: {path.name}")
+    base = path.parent / other
+    if base.resolve() in (seen := (*before, path.resolve())):
+        raise ConfigurationError(f"extends: {path.name} extends itself by way of {base.name}; remove one of the two")
+    return {**_extended(base, seen), **data}
 
 
 def _parse(path: Path) -> dict[str, Any]:

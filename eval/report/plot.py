@@ -19,7 +19,7 @@ def interval_plot(points: Sequence[Point], metric: str, reference: float | None 
     low = min([p[2] for p in points] + ([] if reference is None else [reference]))
     high = max([p[3] for p in points] + ([] if reference is None else [reference]))
     ticks = _ticks(low, high)
-    low, high = min(low, ticks[0]), max(high, ticks[-1])
+    low, high = ticks[0], ticks[-1]
     height = _TOP + _ROW * len(points) + _BOTTOM
 
     def x(value: float) -> float:
@@ -63,5 +63,5 @@ def _ticks(low: float, high: float) -> list[float]:
     step = 10 ** math.floor(math.log10(span / 4))
     step *= next(times for times in (1, 2, 5, 10) if span / (step * times) <= 6)
     first = math.floor(low / step)
-    last = math.ceil(high / step)
+    last = max(math.ceil(high / step), first + 1)
     return [round(n * step, 10) for n in range(first, last + 1)]

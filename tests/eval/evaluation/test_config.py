@@ -100,3 +100,27 @@ def test_every_setting_has_a_help_text() -> None:
 def test_reading_settings_needs_no_torch() -> None:
     code = "import sys, webrec.eval.evaluation.config, webrec.cli.evaluate; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_one_file_extends_another(tmp_path: Path) -> None:
+    base = write_config(tmp_path)
+    own = tmp_path / "own.yaml"
+    own.write_text("extends: eval.yaml\noutput: other\nseeds: [3]\n", encoding="utf-8")
+    first, second = read_eval_config(base), read_eval_config(own)
+    assert (second.output, second.seeds) == (tmp_path.resolve() / "other", (3,))
+    assert (second.data, second.systems) == (first.data, first.systems)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("extends: nothing.yaml", r"nothing.yaml: it cannot be read"),
+        ("extends: own.yaml", r"extends: own.yaml extends itself by way of own.yaml; remove one of the two"),
+        ("extends: [a]", r"extends: it is no name of a file; write it like extends: own.yaml"),
+    ],
+)
+def test_what_cannot_be_extended(tmp_path: Path, text: str, message: str) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=message):
+        read_eval_config(own)

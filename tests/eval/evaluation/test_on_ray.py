@@ -279,5 +279,5 @@ def test_too_many_actors(tmp_path: Path, tiny_bytes: Path, service: Service) -> 
 def test_a_cluster_that_is_not_there(tmp_path: Path, tiny_bytes: Path, service: Service) -> None:
     config = read_eval_config(written(tmp_path, tiny_bytes, service))
     gone = config.model_copy(update={"ray": RayConfig(address="127.0.0.1:9")})
-    with pytest.raises(ConfigurationError, match=r"no Ray cluster lets us in at '127\.0\.0\.1:9'"):
+    with pytest.raises(ConfigurationError, match=r"ray.address: no Ray cluster lets us in at '127\.0\.0\.1:9'"):
         evaluate(gone)
