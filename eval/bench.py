@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import sys
@@ -133,7 +134,7 @@ def main() -> None:
     """Measure, print as JSON, and write it where `--output` says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements of each ratio (default: %(default)s)")
-    parser.add_argument("--only", choices=["graph", "heads", "index"], help="measure one part only")
+    parser.add_argument("--only", choices=["graph", "heads", "index", "actors"], help="measure one part only")
     parser.add_argument(
         "--max-tokens", type=int, default=max(LENGTHS), help="longest prompt for heads (default: %(default)s)"
     )
@@ -150,13 +151,23 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.only == "index" and chosen.pages is None:
         parser.error("--only index needs --pages, a folder or JSONL file of pages")
-    report: dict[str, Any] = {} if chosen.only == "index" else _with_a_model(chosen)
+    report: dict[str, Any] = {} if chosen.only in {"index", "actors"} else _with_a_model(chosen)
     if chosen.pages is not None and chosen.only in {None, "index"}:
         report |= {
             "machine": platform.machine(),
             "versions": _versions("webrec", "tantivy") | report.get("versions", {}),
         }
         report["index"] = measure_index(chosen.pages, chosen.sizes, say=_say)
+    if chosen.only == "actors":  # takes a quarter of an hour, so only when asked for
+        from webrec.eval.bench_actors import measure_actors
+
+        rows = measure_actors(rounds=min(chosen.rounds, 2), say=_say)
+        report |= {
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+            "versions": _versions("webrec", "torch", "ray"),
+        }
+        report["actors"] = rows
     text = json.dumps(report, indent=1)
     print(text)
     if chosen.output is not None:
