@@ -13,6 +13,7 @@ from webrec.eval.evaluation.config import EvalConfig, RayConfig
 from webrec.eval.retrieval.config import CorpusConfig, PagesConfig, RetrievalConfig
 from webrec.eval.systems.config import (
     CoOccurrenceConfig,
+    CountingConfig,
     LanguageModelConfig,
     SASRecConfig,
     SystemConfig,
@@ -78,6 +79,7 @@ def eval_tables() -> str:
             RetrievalConfig,
         ),
         ("Each entry of `systems` may be a kind alone, or a table with `kind` and:", SystemConfig),
+        ("Every kind that counts (all but `random`, `sasrec` and `llm`) also has:", CountingConfig),
         ("With `kind: co_occurrence`:", CoOccurrenceConfig),
         ("With `kind: sasrec`:", SASRecConfig),
         ("With `kind: title_in_pages`:", TitleInPagesConfig),
@@ -95,7 +97,8 @@ def eval_tables() -> str:
             rows += ["", note, "", *HEADING, *(_row(name, field) for name, field in own.items())]
             continue
         inherited = (
-            SystemConfig.model_fields.keys() | {"kind", "prompt", "tune", "tuning", "head", "training"}
+            (SystemConfig if model is CountingConfig else CountingConfig).model_fields.keys()
+            | {"kind", "prompt", "tune", "tuning", "head", "training"}
             if model is not SystemConfig
             else set()
         )

@@ -24,40 +24,39 @@ def label(value: int, edges: Sequence[int]) -> str:
 
 
 def groups_of(
-    examples: Sequence[RankingExample],
-    past: Mapping[str, Sequence[str]],
-    counts: Mapping[str, int],
-    target_found: Mapping[str, bool] | None = None,
+    examples: Sequence[RankingExample], past: Mapping[str, Sequence[str]], counts: Mapping[str, int]
 ) -> dict[str, list[str]]:
     """The group of each example, by kind of group.
 
-    `past`: everything each user took before. `counts`: how often each item was taken in training. `target_found`: by example key,
-    whether a page about the target was found.
+    `past`: everything each user took before. `counts`: how often each item was taken in training.
     """
     days = {True: "the same day", False: "another day", None: "unknown"}
-    groups = {
+    return {
         "items in the history": [label(len(past[e.user]), HISTORY_EDGES) for e in examples],
         "target taken in training": [label(counts.get(e.target, 0), POPULARITY_EDGES) for e in examples],
         "last item and target": [days[e.same_day] for e in examples],
     }
-    if target_found is not None:
-        groups["page about the target"] = ["found" if target_found[e.key] else "not found" for e in examples]
-    return groups
+
+
+def found_groups(examples: Sequence[RankingExample], target_found: Mapping[str, bool]) -> dict[str, list[str]]:
+    """Whether a page about the target was found, which `target_found` says by example key, as a kind of group."""
+    return {"page about the target": ["found" if target_found[e.key] else "not found" for e in examples]}
 
 
 def breakdown(
     values: npt.NDArray[np.float64], users: Sequence[str], groups: Mapping[str, Sequence[str]]
-) -> dict[str, dict[str, Interval]]:
-    """Mean and interval of `values` (examples,) in each group; a user's examples in a group are averaged first."""
-    told: dict[str, dict[str, Interval]] = {}
+) -> dict[str, dict[str, list[Interval]]]:
+    """Mean and interval of each column of `values` (examples, columns) in each group; a user's examples in a group are averaged first."""
+    told: dict[str, dict[str, list[Interval]]] = {}
+    _, of_user = np.unique(np.asarray(users), return_inverse=True)
     for kind, labels in groups.items():
-        by_group: dict[str, dict[str, list[float]]] = {}
-        for value, user, name in zip(values.tolist(), users, labels, strict=True):
-            by_group.setdefault(name, {}).setdefault(user, []).append(value)
-        told[kind] = {
-            name: intervals(np.array([[float(np.mean(own))] for own in by_user.values()]))[0]
-            for name, by_user in sorted(by_group.items(), key=lambda item: _order(item[0]))
-        }
+        names = np.asarray(labels)
+        told[kind] = {}
+        for name in sorted(set(labels), key=_order):
+            _, place, counts = np.unique(of_user[names == name], return_inverse=True, return_counts=True)
+            sums = np.zeros((len(counts), values.shape[1]))
+            np.add.at(sums, place, values[names == name])
+            told[kind][name] = intervals(sums / counts[:, None])
     return told
 
 

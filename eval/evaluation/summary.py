@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from webrec.errors import ConfigurationError
 from webrec.eval.data.audit import coverage
 from webrec.eval.data.frozen import FrozenExamples
-from webrec.eval.evaluation.breakdown import breakdown, groups_of
+from webrec.eval.evaluation.breakdown import breakdown, found_groups, groups_of
 from webrec.eval.evaluation.config import EvalConfig, retrieval_of
 from webrec.eval.evaluation.rows import RowStore
 from webrec.eval.metrics.ranking import METRICS, chance, metric_values
@@ -95,15 +97,17 @@ def summarise(
         past, counts = examples.past(config.part), examples.training().counts
         for sampling in examples.samplings:
             own = [f for f in fits if f.data == data]
-            values: dict[str, Any] = {}
             asked = examples.examples(config.part, sampling)
-            for system in dict.fromkeys(f.pieces[0].system for f in own):
-                fitted = [f for f in own if f.pieces[0].system == system]
-                found = target_found.get((data, retrieval_of(fitted[0].system) or ""), {}).get((config.part, sampling))
-                groups = groups_of(asked, past, counts, found)
-                cell, by_user = _cell(data, sampling, system, fitted, store, groups)
-                cells.append(cell)
-                values[system] = by_user
+            by_name: dict[str, list[Fit]] = {}
+            for fit in own:
+                by_name.setdefault(fit.pieces[0].system, []).append(fit)
+            read = {name: _read(name, fitted, store, sampling) for name, fitted in by_name.items()}
+            found = {}
+            for name, fitted in by_name.items():
+                of = target_found.get((data, retrieval_of(fitted[0].system) or ""), {}).get((config.part, sampling))
+                found[name] = {} if of is None else found_groups(asked, of)
+            cells += _cells(data, sampling, read, groups_of(asked, past, counts), found)
+            values = {name: one.by_user.mean(0)[:, 0] for name, one in read.items()}
             best = max(values, key=lambda name: values[name].mean())
             for rival in values:
                 if rival != best:
@@ -164,19 +168,23 @@ def read_summary(folder: Path) -> Summary:
         ) from None
 
 
-def _cell(
-    data: str,
-    sampling: str,
-    system: str,
-    fits: Sequence[Fit],
-    store: RowStore,
-    groups: Mapping[str, Sequence[str]],
-) -> tuple[Cell, Any]:
-    """The cell, and the primary metric of each user, in the order of the frozen examples."""
-    columns = ["key", "user", "rank", "seconds", "tokens_read", "tokens_written"]
+@dataclass(frozen=True)
+class _Read:
+    """The rows of one system. `by_user`: (seeds, users, metrics); `primary`: of each example, over seeds; `costs`: means."""
+
+    by_user: npt.NDArray[np.float64]
+    primary: npt.NDArray[np.float64]
+    users: list[str]
+    costs: npt.NDArray[np.float64]
+
+
+_COSTS = ("seconds", "tokens_read", "tokens_written")
+
+
+def _read(system: str, fits: Sequence[Fit], store: RowStore, sampling: str) -> _Read:
     per_seed, keys, costs, primary = [], None, [], []
     for fit in fits:
-        rows = store.read([p for p in fit.pieces if p.sampling == sampling], columns)
+        rows = store.read([p for p in fit.pieces if p.sampling == sampling], ["key", "user", "rank", *_COSTS])
         found = rows["key"].to_pylist()
         if len(set(found)) != len(found) or (keys is not None and found != keys):
             raise ConfigurationError(
@@ -187,31 +195,46 @@ def _cell(
         values = metric_values(rows["rank"].to_numpy().astype(np.int64))
         _, first, place, counts = np.unique(users, return_index=True, return_inverse=True, return_counts=True)
         order = np.argsort(first)  # of appearance
-        means = np.stack([np.bincount(place, values[m]) / counts for m in METRICS], axis=1)[order]
-        per_seed.append(means)
+        per_seed.append(np.stack([np.bincount(place, values[m]) / counts for m in METRICS], axis=1)[order])
         primary.append(values[PRIMARY])
-        costs.append([float(np.mean(rows[name].to_numpy())) for name in columns[3:]])
-    table = np.stack(per_seed)
-    over_seeds = table.mean(0)
-    cost = np.mean(costs, axis=0)
-    cell = Cell(
-        data=data,
-        sampling=sampling,
-        system=system,
-        users=table.shape[1],
-        examples=len(keys or []),
-        seeds=len(fits),
-        metrics=dict(zip(METRICS, map(_ends, intervals(over_seeds)), strict=True)),
-        spread={m: seed_spread(table[:, :, n]) for n, m in enumerate(METRICS)} if len(fits) > 1 else {},
-        groups={
-            kind: {name: (i.users, *_ends(i)) for name, i in named.items()}
-            for kind, named in breakdown(np.mean(primary, axis=0), users.tolist(), groups).items()
-        },
-        seconds_per_example=float(cost[0]),
-        tokens_read_per_example=float(cost[1]),
-        tokens_written_per_example=float(cost[2]),
-    )
-    return cell, over_seeds[:, 0]
+        costs.append([float(np.mean(rows[name].to_numpy())) for name in _COSTS])
+    return _Read(np.stack(per_seed), np.mean(primary, axis=0), users.tolist(), np.mean(costs, axis=0))
+
+
+def _cells(
+    data: str,
+    sampling: str,
+    read: Mapping[str, _Read],
+    groups: Mapping[str, Sequence[str]],
+    found: Mapping[str, Mapping[str, Sequence[str]]],
+) -> list[Cell]:
+    """A cell for each system. All systems' columns lie side by side: the users are drawn anew once, not once for each system."""
+    some = next(iter(read.values()))
+    means = intervals(np.concatenate([one.by_user.mean(0) for one in read.values()], axis=1))
+    grouped = breakdown(np.stack([one.primary for one in read.values()], axis=1), some.users, groups)
+    cells = []
+    for number, (system, one) in enumerate(read.items()):
+        own = means[number * len(METRICS) : (number + 1) * len(METRICS)]
+        told = {kind: {name: columns[number] for name, columns in named.items()} for kind, named in grouped.items()}
+        for kind, named in breakdown(one.primary[:, None], one.users, found[system]).items():
+            told[kind] = {name: columns[0] for name, columns in named.items()}
+        cells.append(
+            Cell(
+                data=data,
+                sampling=sampling,
+                system=system,
+                users=one.by_user.shape[1],
+                examples=len(one.primary),
+                seeds=len(one.by_user),
+                metrics=dict(zip(METRICS, map(_ends, own), strict=True)),
+                spread={m: seed_spread(one.by_user[:, :, n]) for n, m in enumerate(METRICS)}
+                if len(one.by_user) > 1
+                else {},
+                groups={kind: {n: (i.users, *_ends(i)) for n, i in named.items()} for kind, named in told.items()},
+                **dict(zip((f"{name}_per_example" for name in _COSTS), map(float, one.costs), strict=True)),
+            )
+        )
+    return cells
 
 
 def _ends(interval: Interval) -> tuple[float, float, float]:

@@ -19,6 +19,7 @@ from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.systems.page_counting import PageCount, TitleInPages
 from webrec.eval.systems.sasrec import SASRec
 from webrec.eval.systems.system import System
+from webrec.eval.systems.ties import TiesByHash
 from webrec.eval.systems.tuned_language_model import TuneConfig, TunedLanguageModel
 from webrec.eval.train_config import PromptConfig
 from webrec.models.config import BackboneConfig
@@ -44,25 +45,33 @@ class RandomConfig(SystemConfig):
     kind: Literal["random"] = Field(default="random", description="A number by hash.")
 
 
-class PopularityConfig(SystemConfig):
+class CountingConfig(SystemConfig):
+    """What counts, and so gives many candidates the same score."""
+
+    ties: Literal["hash", "against"] = Field(
+        default="hash", description="hash: equal scores in an order by hash; against: the target last among its equals."
+    )
+
+
+class PopularityConfig(CountingConfig):
     """How often an item was taken in training."""
 
     kind: Literal["popularity"] = Field(default="popularity", description="The most taken first.")
 
 
-class InversePopularityConfig(SystemConfig):
+class InversePopularityConfig(CountingConfig):
     """A check of the candidates."""
 
     kind: Literal["inverse_popularity"] = Field(default="inverse_popularity", description="The least taken first.")
 
 
-class ItemKNNConfig(SystemConfig):
+class ItemKNNConfig(CountingConfig):
     """Item to item by common users."""
 
     kind: Literal["item_knn"] = Field(default="item_knn", description="Cosine between items' users.")
 
 
-class CoOccurrenceConfig(SystemConfig):
+class CoOccurrenceConfig(CountingConfig):
     """Item to item by nearness in sequences."""
 
     kind: Literal["co_occurrence"] = Field(default="co_occurrence", description="How often items stand close together.")
@@ -87,19 +96,19 @@ class SASRecConfig(SystemConfig):
     learning_rate: float = Field(default=1e-3, gt=0, description="Adam's learning rate.")
 
 
-class PageExistsConfig(SystemConfig):
+class PageExistsConfig(CountingConfig):
     """Whether the corpus has a page about a candidate."""
 
     kind: Literal["page_exists"] = Field(default="page_exists", description="Those with a page first.")
 
 
-class PageCountConfig(SystemConfig):
+class PageCountConfig(CountingConfig):
     """How many pages of the corpus are about a candidate."""
 
     kind: Literal["page_count"] = Field(default="page_count", description="Those with most pages first.")
 
 
-class TitleInPagesConfig(SystemConfig):
+class TitleInPagesConfig(CountingConfig):
     """How many of the pages found hold a candidate's title."""
 
     kind: Literal["title_in_pages"] = Field(default="title_in_pages", description="Those named most first.")
@@ -140,12 +149,6 @@ AnySystem = Annotated[
     | LanguageModelConfig,
     Field(discriminator="kind"),
 ]
-_PLAIN: dict[str, Callable[[], System]] = {
-    "random": Random,
-    "popularity": Popularity,
-    "inverse_popularity": InversePopularity,
-    "item_knn": ItemKNN,
-}
 SMALL_PIECES = {"llm": 16}
 """Examples asked together, for kinds that take long for each: what a killed run loses, at most."""
 
@@ -180,9 +183,10 @@ def build_system(
 
     `on_event` hears of a training what `webrec train` hears.
     """
+    if isinstance(config, CountingConfig):
+        counting = _counting(config, readings)
+        return TiesByHash(counting) if config.ties == "hash" else counting
     settings = config.model_dump(exclude={"kind", "name"})
-    if config.kind == "co_occurrence":
-        return CoOccurrence(**settings)
     if config.kind == "sasrec":
         return SASRec(**settings, threads=threads, folder=folder)
     if config.kind == "llm":
@@ -204,8 +208,16 @@ def build_system(
             threads=threads,
             on_event=on_event,
         )
-    if config.kind == "title_in_pages":
+    return Random()
+
+
+def _counting(config: CountingConfig, readings: Readings) -> System:
+    if isinstance(config, CoOccurrenceConfig):
+        return CoOccurrence(config.steps, config.popularity_breaks_ties)
+    if isinstance(config, TitleInPagesConfig):
         return TitleInPages(PageSource(readings.found[config.retrieval]))
-    if config.kind in NEED_CORPUS:
+    if isinstance(config, PageExistsConfig | PageCountConfig):
         return PageCount(readings.pages_of, exists=config.kind == "page_exists")
-    return _PLAIN[config.kind]()
+    if isinstance(config, ItemKNNConfig):
+        return ItemKNN()
+    return InversePopularity() if isinstance(config, InversePopularityConfig) else Popularity()

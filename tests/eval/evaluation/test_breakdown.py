@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from webrec.eval.data.dataset import RankingExample
-from webrec.eval.evaluation.breakdown import HISTORY_EDGES, breakdown, groups_of, label
+from webrec.eval.evaluation.breakdown import HISTORY_EDGES, breakdown, found_groups, groups_of, label
 
 
 @pytest.mark.parametrize(
@@ -27,17 +27,18 @@ def test_groups() -> None:
         RankingExample("a#1", "a", 1, ("x",), (), "t", same_day=True),
         RankingExample("b#0", "b", 0, ("x",), (), "s", same_day=None),
     ]
-    groups = groups_of(examples, {"a": ["x"] * 12, "b": ["x"]}, {"t": 7}, {"a#0": True, "a#1": False, "b#0": False})
+    groups = groups_of(examples, {"a": ["x"] * 12, "b": ["x"]}, {"t": 7})
+    groups |= found_groups(examples, {"a#0": True, "a#1": False, "b#0": False})
     assert groups == {
         "items in the history": ["10-19", "10-19", "1-2"],
         "target taken in training": ["5-19", "5-19", "0"],
         "last item and target": ["the same day", "the same day", "unknown"],
         "page about the target": ["found", "not found", "not found"],
     }
-    assert "page about the target" not in groups_of(examples, {"a": ["x"], "b": ["x"]}, {})
-    told = breakdown(np.array([1.0, 0.0, 0.25]), ["a", "a", "b"], groups)
+    told = breakdown(np.array([[1.0, 3.0], [0.0, 3.0], [0.25, 3.0]]), ["a", "a", "b"], groups)
     assert list(told["items in the history"]) == ["1-2", "10-19"]
-    means = {name: (i.mean, i.users) for name, i in told["items in the history"].items()}
+    means = {name: (i.mean, i.users) for name, (i, _) in told["items in the history"].items()}
     assert means == {"1-2": (0.25, 1), "10-19": (0.5, 1)}  # a user's draws are one value
-    means = {name: (i.mean, i.users) for name, i in told["page about the target"].items()}
+    means = {name: (i.mean, i.users) for name, (i, _) in told["page about the target"].items()}
     assert means == {"found": (1.0, 1), "not found": (0.125, 2)}
+    assert all(second.mean == 3.0 for named in told.values() for _, second in named.values())

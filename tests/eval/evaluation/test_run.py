@@ -178,7 +178,7 @@ def test_another_run_is_refused(config: EvalConfig, tmp_path: Path) -> None:
 def test_damaged_and_missing_rows_are_told(config: EvalConfig) -> None:
     run.evaluate(config)
     store = RowStore(config.output / "rows")
-    frozen = {"films": run._frozen(config.data[0], lambda _: None)}
+    frozen = {"films": run._frozen(config, config.data[0], lambda _: None)}
     (piece, *_) = run.plan(config, frozen)[0].pieces
     path = piece.path(store.folder)
     whole = path.read_bytes()
@@ -218,7 +218,7 @@ def test_a_full_disk_loses_nothing(config: EvalConfig, monkeypatch: pytest.Monke
 def test_two_at_once(config: EvalConfig) -> None:
     from webrec.eval.run_folder import RunFolder
 
-    told = run.description(config, {"films": run._frozen(config.data[0], lambda _: None)}, {})
+    told = run.description(config, {"films": run._frozen(config, config.data[0], lambda _: None)}, {})
     with (
         RunFolder(config.output, told, "an evaluation"),
         pytest.raises(ConfigurationError, match="another process is writing"),
