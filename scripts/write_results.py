@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from webrec.eval import attacks, bench_index, head_learning, page_flags, rerank_effect
+from webrec.eval import attacks, bench_actors, bench_index, full_ranking, head_learning, page_flags, rerank_effect
+from webrec.eval.report.run import from_result
+from webrec.eval.report.view import Table, run_view
+from webrec.eval.report.write import markdown_table
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -37,6 +40,25 @@ def _report(name: str) -> Any:
     return json.loads((RESULTS / name).read_text("utf-8"))
 
 
+def cells(name: str) -> Callable[[], str]:
+    """The main table of each data set and sampling of an evaluation."""
+
+    def make() -> str:
+        view = run_view(from_result(_report(f"evaluations/{name}.json")))
+        return "\n\n".join(markdown_table(shorter(cell.main)) for cell in view.cells) + "\n"
+
+    return make
+
+
+def shorter(table: Table) -> Table:
+    """What the documents show of it: the columns up to MRR, and how far behind the best."""
+    wanted = [
+        n for n, head in enumerate(table.heads) if head not in {"NDCG@5", "HR@1", "spread over seeds", "could be seen"}
+    ]
+    rows = tuple(tuple(row[n] for n in wanted) for row in table.rows)
+    return Table(table.title, tuple(table.heads[n] for n in wanted), rows, table.note.partition(" Chance:")[0])
+
+
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "head.md": {
         "learning": lambda: head_learning.table(_report("head_learning.json")),
@@ -47,6 +69,11 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "attacks": lambda: attacks.attack_table(_report("attacks.json")),
     },
     "reranking.md": {"rerank": lambda: rerank_effect.rerank_table(_report("rerank_effect.json"))},
+    "results.md": {
+        "rivals": cells("rivals"),
+        "full": lambda: full_ranking.full_table(_report("evaluations/full_ranking.json")),
+    },
+    "evaluate.md": {"actors": lambda: bench_actors.actors_table(_report("bench_actors.json"))},
     "local-index.md": {"index": lambda: bench_index.index_table(_report("bench_index.json")["index"])},
 }
 

@@ -84,10 +84,12 @@ def _search(
 ) -> None:
     """See to it that everything is found; what another run found of the same pages is taken from there."""
     folder, shared = config.output / FOLDER, cache_root() / FOLDER
+    reader = Worker(config, materials, {}, config.output / SYSTEMS)  # for examples alone
     todo = {}
     for piece in searches(config, {name: material.frozen for name, material in materials.items()}):
         if not piece.path(folder).exists():
-            kept = kept_elsewhere(config, materials[piece.data], piece, shared)
+            examples = reader.examples(piece.data, piece.part, piece.sampling, piece.begin, piece.end)
+            kept = kept_elsewhere(config, materials[piece.data], piece, examples, shared)
             if not take_kept(kept, piece, folder):
                 todo[piece] = kept
     if todo:

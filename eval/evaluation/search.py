@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 
 from webrec.errors import ConfigurationError
+from webrec.eval.data.dataset import RankingExample
 from webrec.eval.data.frozen import FrozenExamples
 from webrec.eval.evaluation.config import EvalConfig
 from webrec.eval.evaluation.plan import MIXED, examples_of, is_tuned, searches
@@ -24,15 +26,16 @@ FOLDER = "found"
 LAYOUT = 1
 
 
-def kept_elsewhere(config: EvalConfig, material: Material, piece: SearchPiece, folder: Path) -> Path | None:
-    """Where any run keeps what was found for a piece with the same content, under `folder`; None without a corpus.
+def kept_elsewhere(
+    config: EvalConfig, material: Material, piece: SearchPiece, examples: Sequence[RankingExample], folder: Path
+) -> Path | None:
+    """Where any run keeps what was found for a piece with the same `examples`, under `folder`; None without a corpus.
 
     The live web is another one tomorrow; pages of a corpus stay.
     """
     if material.corpus is None:
         return None
     (retrieval,) = (r for r in config.retrievals if r.name == piece.retrieval)
-    examples = examples_of(config, material.frozen, piece.part, piece.sampling)[piece.begin : piece.end]
     items = material.frozen.items
     told = [
         LAYOUT,
@@ -60,10 +63,12 @@ def take_kept(kept: Path | None, piece: SearchPiece, folder: Path) -> bool:
 def readings_of(config: EvalConfig, data: str, frozen: FrozenExamples, corpus: Corpus | None, folder: Path) -> Readings:
     """All that the systems read of one data set, once everything is there. Raises `ConfigurationError` for a damaged file."""
     found: dict[str, dict[tuple[str, str], dict[str, Retrieved]]] = {}
-    for piece in searches(config, {data: frozen}):
-        by_key = read_found(folder, [piece])
-        for example in examples_of(config, frozen, piece.part, piece.sampling)[piece.begin : piece.end]:
-            cell = found.setdefault(piece.retrieval, {}).setdefault((example.part, example.sampling), {})
+    for (retrieval, part, sampling), pieces in groupby(
+        searches(config, {data: frozen}), key=lambda piece: (piece.retrieval, piece.part, piece.sampling)
+    ):
+        by_key = read_found(folder, pieces)
+        for example in examples_of(config, frozen, part, sampling):
+            cell = found.setdefault(retrieval, {}).setdefault((example.part, example.sampling), {})
             cell[example.key] = by_key[example.key]
     tuned = any(is_tuned(system) for system in config.systems)
     tuning, validating = (

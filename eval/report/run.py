@@ -83,3 +83,8 @@ def portable(told: Any) -> Any:
     if isinstance(told, str) and told.startswith("/"):
         return "/".join(Path(told).parts[-2:])
     return told
+
+
+def from_result(told: Mapping[str, Any]) -> FinishedRun:
+    """A run as its committed result tells it, without examples."""
+    return FinishedRun(told["name"], told["run"], Summary.model_validate(told["summary"]), ())
