@@ -32,7 +32,7 @@ from webrec.eval.systems.config import Readings
 from webrec.eval.systems.system import System
 
 AT_ONCE = 64
-KINDS = ("popularity", "item_knn", "co_occurrence", "sasrec")
+KINDS = ("popularity", "sasrec")
 LITERATURE: Mapping[str, Sequence[tuple[str, tuple[float, float, float, float]]]] = {
     "amazon_beauty_2014": (
         ("SASRec in Zhou et al. 2020 (S3-Rec), binary cross-entropy", (0.0387, 0.0605, 0.0249, 0.0318)),

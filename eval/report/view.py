@@ -77,11 +77,18 @@ def run_view(run: FinishedRun) -> RunView:
             Table(
                 f"Examples of {data}",
                 ("what", "value"),
-                tuple((str(k), str(v)) for k, v in notes.items() if v is not None),
+                tuple((str(k), _told(v)) for k, v in notes.items() if v not in (None, {})),
             )
             for data, notes in run.summary.notes.items()
         ),
     )
+
+
+def _told(value: Any) -> str:
+    """A value of the notes in words."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key.replace('_', ' ')}: {_told(inner)}" for key, inner in value.items())
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _cell_view(
