@@ -32,7 +32,7 @@ from webrec.eval.systems.config import Readings
 from webrec.eval.systems.system import System
 
 AT_ONCE = 64
-KINDS = ("popularity", "sasrec")
+KINDS = ("popularity", "item_knn", "co_occurrence", "sasrec")
 LITERATURE: Mapping[str, Sequence[tuple[str, tuple[float, float, float, float]]]] = {
     "amazon_beauty_2014": (
         ("SASRec in Zhou et al. 2020 (S3-Rec), binary cross-entropy", (0.0387, 0.0605, 0.0249, 0.0318)),
@@ -43,8 +43,10 @@ LITERATURE: Mapping[str, Sequence[tuple[str, tuple[float, float, float, float]]]
 SHOWN = ("hr@5", "hr@10", "ndcg@5", "ndcg@10")
 
 
-def full_ranking(config: EvalConfig, data: str, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Metrics of each system of `KINDS` in the run, over all its users. Raises `ConfigurationError` for unknown `data`."""
+def full_ranking(
+    config: EvalConfig, data: str, say: Callable[[str], None] = print, kinds: Sequence[str] = KINDS
+) -> dict[str, Any]:
+    """Metrics of each system of `kinds` in the run, over all its users. Raises `ConfigurationError` for unknown `data`."""
     chosen = next((d for d in config.data if data_name(d) == data), None)
     if chosen is None:
         raise ConfigurationError(
@@ -55,7 +57,7 @@ def full_ranking(config: EvalConfig, data: str, say: Callable[[str], None] = pri
     examples = _examples(frozen, config.part)
     rows = {}
     for system in config.systems:
-        if system.kind in KINDS:
+        if system.kind in kinds:
             name = system_name(system)
             ranks = _ranks(worker.fit((data, name, config.seeds[0])), examples, frozen)
             rows[name] = {metric: round(float(value.mean()), 5) for metric, value in metric_values(ranks).items()}
@@ -106,9 +108,12 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a finished evaluation")
     parser.add_argument("--data", required=True, help="which of its data sets")
     parser.add_argument("--output", type=Path, required=True, help="file for the result")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=KINDS, help="which systems (default: all of these)"
+    )
     chosen = parser.parse_args()
     report = full_ranking(
-        resumed_config(chosen.run), chosen.data, lambda line: print(line, file=sys.stderr, flush=True)
+        resumed_config(chosen.run), chosen.data, lambda line: print(line, file=sys.stderr, flush=True), chosen.kinds
     )
     chosen.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 

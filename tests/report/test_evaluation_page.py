@@ -8,7 +8,7 @@ import pytest
 
 from webrec.eval.report.write import write_report
 
-from ..eval.report.runs import finished  # noqa: TID252
+from ..finished_runs import finished  # noqa: TID252
 from .conftest import Page, chromium
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(chromium() is None, reason="Chromium is not installed")]

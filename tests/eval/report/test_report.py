@@ -18,7 +18,7 @@ from webrec.eval.report.run import portable
 from webrec.eval.report.view import paper_view, run_view
 from webrec.eval.report.write import markdown_table, write_report
 
-from .runs import SYSTEMS, finished, head, llm
+from ...finished_runs import SYSTEMS, finished, head, llm  # noqa: TID252
 
 
 def test_the_papers_headline_gains() -> None:
@@ -72,7 +72,7 @@ def test_files_of_a_report(tmp_path: Path) -> None:
         assert "d" * 64 in text
         assert "webrec eval eval.yaml" in text
     for text in (html, markdown, result):
-        assert "/home/somebody" not in text
+        assert "/machine/somebody" not in text
         assert "secret place/llama" in text  # of a path its last two parts
     told = json.loads(result)
     assert told["summary"]["cells"][0]["system"] == "popularity"

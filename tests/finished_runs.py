@@ -89,8 +89,8 @@ def finished(text: str = "Soap", name: str = "first") -> FinishedRun:
     )
     description = {
         "config": {
-            "output": "/home/somebody/runs/first",
-            "data": [{"path": "/home/somebody/films"}],
+            "output": "/machine/somebody/runs/first",
+            "data": [{"path": "/machine/somebody/films"}],
             "systems": SYSTEMS,
             "retrievals": [{"name": "keywords", "pages": 10}],
             "part": "test",
