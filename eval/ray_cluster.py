@@ -136,6 +136,15 @@ class EventBoard:
         return taken
 
 
+def event_board() -> Any:
+    """A board on this process's own machine: one that another machine takes along when it is lost would end the run."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(EventBoard).options(num_cpus=0, scheduling_strategy=here).remote()
+
+
 def machines() -> list[dict[str, float]]:
     """CPU, GPU and so on of each machine of the cluster this process uses."""
     import ray

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from webrec import errors
 from webrec.errors import TrainingError, WebRecError
-from webrec.eval.ray_cluster import EventBoard, cpus_per_worker, machines, ray_cluster, require_ray, wants_gpu
+from webrec.eval.ray_cluster import cpus_per_worker, event_board, machines, ray_cluster, require_ray, wants_gpu
 from webrec.eval.train_config import TrainRunConfig
 from webrec.eval.train_folder import TrainFolder
 from webrec.eval.train_run import OnEvent, PreparedRun, finished, ignore, prepare, read_data, require_train_extra
@@ -97,7 +97,7 @@ def _fit(
     nodes = machines()
     gpu = wants_gpu(config.device, sum(node.get("GPU", 0.0) for node in nodes), workers)
     cpus = cpus_per_worker([node.get("CPU", 0.0) for node in nodes], workers)
-    board: Any = ray.remote(EventBoard).options(num_cpus=0).remote()
+    board: Any = event_board()
     trainer = TorchTrainer(
         _work,
         train_loop_config={

@@ -26,7 +26,7 @@ from webrec.eval.evaluation.plan import Fit, is_tuned
 from webrec.eval.evaluation.remote import RemoteWorker, Shipment, ship, trained_files
 from webrec.eval.evaluation.rows import Piece
 from webrec.eval.evaluation.worker import FitKey, Material, OnEvent, Workers, fit_folder
-from webrec.eval.ray_cluster import EventBoard, machines, ray_cluster, require_ray
+from webrec.eval.ray_cluster import event_board, machines, ray_cluster, require_ray
 from webrec.eval.retrieval.found import SearchPiece
 from webrec.eval.retrieval.retrieve import FoundPage, Retrieved
 from webrec.eval.systems.config import SMALL_PIECES, Readings
@@ -88,7 +88,7 @@ class _RayWorkers:
         self._config, self._readings, self._own = config, readings, own
         self._on_event, self._stop = on_event, stop
         self._places: set[str] = set()
-        self._board: Any = ray.remote(EventBoard).options(num_cpus=0).remote()
+        self._board: Any = event_board()
         told = config.model_dump(mode="json", exclude={"output", "ray"})
         digests = {name: material.frozen.digest for name, material in materials.items()}
         self._shipment = Shipment(
