@@ -14,9 +14,8 @@ from webrec.eval.retrieval.config import RetrievalConfig
 from webrec.eval.retrieval.corpus import Corpus
 from webrec.graph.build import Graph, build_graph
 from webrec.models.backbone import Backbone, get_backbone
-from webrec.models.batch_decoding import decode_together
 from webrec.models.config import BackboneConfig
-from webrec.models.decoding import Decoded
+from webrec.models.decoding import Decoded, decode_together
 from webrec.models.threads import torch_threads
 from webrec.nodes.context import RunContext
 from webrec.nodes.prompt import User

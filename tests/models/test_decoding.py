@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
+from itertools import pairwise
 
 import pytest
 import torch
@@ -15,7 +14,9 @@ from hypothesis import strategies as st
 from transformers import GenerationConfig, LlamaForCausalLM
 
 from webrec.errors import RunCancelled
+from webrec.models import decoding
 from webrec.models.backbone import Backbone
+from webrec.models.decode_step import DecodeStep, StepCache
 from webrec.models.decoding import Decoded, decode_greedily, entropy_of, repeats_itself
 
 PROMPT = "What does this user like, and which qualities should the next item have?"
@@ -41,21 +42,23 @@ def reference_decoding(model: LlamaForCausalLM, prompt: Sequence[int], steps: in
 
 
 def scripted(backbone: Backbone, script: Sequence[int]) -> Backbone:
-    """The backbone with a model that is certain to write `script` and computes nothing."""
-    left = list(script)
+    """The backbone with a model that is certain to write `script` after token 5; no token in it has two successors."""
+    model = deepcopy(backbone.model)
+    for layer in model.model.layers:  # what comes out is what went in
+        layer.self_attn.o_proj.weight.zero_()
+        layer.mlp.down_proj.weight.zero_()
+    after = dict(pairwise([5, *script]))
+    directions = torch.nn.functional.normalize(model.model.norm(model.get_input_embeddings().weight), dim=-1)
 
-    class Model(torch.nn.Module):
-        config = backbone.model.config
+    class Script(torch.nn.Module):
+        def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+            read = (torch.nn.functional.normalize(hidden, dim=-1) @ directions.T).argmax(-1)
+            logits = torch.full((*hidden.shape[:-1], len(directions)), -torch.inf)
+            written = torch.tensor([[after.get(token, 0) for token in row] for row in read.tolist()])
+            return logits.scatter_(-1, written[..., None], 0.0)
 
-        def get_input_embeddings(self) -> Any:
-            return backbone.model.get_input_embeddings()
-
-        def forward(self, **_: Any) -> Any:
-            logits = torch.full((1, 1, self.config.vocab_size), -torch.inf)
-            logits[0, 0, left.pop(0)] = 0.0
-            return SimpleNamespace(logits=logits)
-
-    return replace(backbone, model=Model())  # type: ignore[arg-type]
+    model.lm_head = Script()
+    return replace(backbone, model=model)
 
 
 @pytest.mark.parametrize("prompt", [PROMPT, "Größe und süß", "保湿クリーム", "a"])
@@ -151,3 +154,31 @@ def test_one_token_less_is_no_repetition(period: int) -> None:
     enough = list(range(period)) * max(3, -(-12 // period))
     assert repeats_itself([99, *enough]) == (period <= 32)
     assert not repeats_itself([99, *enough[1:]])
+
+
+def test_guesses_change_no_token_and_save_passes(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = replace(backbone, model=deepcopy(backbone.model).double())
+    prompt = backbone.chat.encode_turn(PROMPT)
+    passes: list[int] = []
+    step = DecodeStep.__call__
+
+    def counted(self: DecodeStep, ids: torch.Tensor, cache: StepCache) -> torch.Tensor:
+        passes.append(ids.shape[1])
+        return step(self, ids, cache)
+
+    monkeypatch.setattr(DecodeStep, "__call__", counted)
+    prompt += decode_greedily(exact, prompt, 40).ids  # so that what comes next has been seen
+    prompt = [*prompt, *backbone.chat.encode_turn(PROMPT)]
+    found = {}
+    for guessed in (0, 3):
+        monkeypatch.setattr(decoding, "GUESSED_TOKENS", guessed)
+        passes.clear()
+        found[guessed] = decode_greedily(exact, prompt, 60)
+        if guessed == 0:
+            assert passes == [1] * 59
+    assert found[0].ids == found[3].ids
+    assert found[0].entropy == pytest.approx(found[3].entropy, abs=1e-6)
+    seven = decode_greedily(scripted(backbone, [9, 8, *[20, 21, 22, 23, 24, 25, 26] * 10]), [5], 60)
+    passes.clear()
+    assert decode_greedily(scripted(backbone, [9, 8, *[20, 21, 22, 23, 24, 25, 26] * 10]), [5], 60) == seven
+    assert len(passes) < len(seven.ids) - 5  # the second and third time round were guessed

@@ -11,8 +11,7 @@ import torch
 
 from webrec.errors import RunCancelled
 from webrec.models.backbone import Backbone
-from webrec.models.batch_decoding import decode_together
-from webrec.models.decoding import decode_greedily
+from webrec.models.decoding import decode_greedily, decode_together
 from webrec.models.influence import influence
 
 TEXTS = ["What does this user like?", "a", "Größe und süß, and a longer text than the others have to read first", "b c"]

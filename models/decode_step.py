@@ -1,0 +1,179 @@
+"""One decoding step of a LLaMA, written out: a few tokens a row over key/value caches of fixed size.
+
+A small model's decoding is bound by what happens around the arithmetic. Against the modules of transformers this saves: attention by
+two batched products instead of the fused kernel, which is slow for one query on CPUs; a cache written in place; projections that
+read the same input joined into one; and, on CPUs, weights kept a second time in oneDNN's own blocked layout.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import LlamaForCausalLM
+
+PACKED_BYTES = 2**31
+"""A model of more bytes than this is not kept a second time in the blocked layout."""
+
+_EXPECTED_ROWS = 4
+_steps: WeakKeyDictionary[LlamaForCausalLM, DecodeStep] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+class StepCache:
+    """Keys and values of several rows in columns that all rows share: each row's prompt ends where the decoded tokens begin.
+
+    `caches`: one filled `DynamicCache` a row. `room`: tokens that will be added to each row at most. Shape of a layer's values: (rows,
+    key/value heads, longest prompt + room, width); its keys lie the other way round, as the product with a few queries wants them.
+    """
+
+    def __init__(self, caches: Sequence[Any], room: int) -> None:
+        import torch
+
+        lengths = [cache.get_seq_length() for cache in caches]
+        self.held = max(lengths)
+        self.first = torch.tensor([self.held - length for length in lengths], device=caches[0].layers[0].keys.device)
+        self.keys: list[torch.Tensor] = []
+        self.values: list[torch.Tensor] = []
+        for number, layer in enumerate(caches[0].layers):
+            heads, width = layer.keys.shape[1], layer.keys.shape[3]
+            keys = layer.keys.new_zeros(len(caches), heads, width, self.held + room)
+            values = layer.keys.new_zeros(len(caches), heads, self.held + room, width)
+            for row, (cache, length) in enumerate(zip(caches, lengths, strict=True)):
+                keys[row, :, :, self.held - length : self.held] = cache.layers[number].keys[0].mT
+                values[row, :, self.held - length : self.held] = cache.layers[number].values[0]
+            self.keys.append(keys)
+            self.values.append(values)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop all rows but these."""
+        import torch
+
+        chosen = torch.tensor(rows, dtype=torch.long, device=self.first.device)
+        self.first = self.first[chosen]
+        self.keys = [layer[chosen] for layer in self.keys]
+        self.values = [layer[chosen] for layer in self.values]
+
+
+class DecodeStep:
+    """The weights of a LLaMA as a decoding step uses them; holds no state of any text, so threads may share it."""
+
+    def __init__(self, model: LlamaForCausalLM) -> None:
+        config: Any = model.config
+        size = sum(p.numel() * p.element_size() for p in model.parameters())
+        packed = model.device.type == "cpu" and size <= PACKED_BYTES and _can_pack(model.dtype)
+        self._embed: Any = model.model.embed_tokens
+        self._rotary: Any = model.model.rotary_emb
+        self._norm: Any = model.model.norm
+        self._head = _joined([model.lm_head], packed)
+        self._layers = [_Layer(layer, packed) for layer in model.model.layers]
+        self._kv_heads = int(config.num_key_value_heads)
+
+    def __call__(self, ids: torch.Tensor, cache: StepCache) -> torch.Tensor:
+        """Logits after each of `ids`, shape (rows, tokens, vocabulary); their keys and values are added to `cache`."""
+        import torch
+
+        rows, tokens = ids.shape
+        held, start = cache.held, int(cache.first.min())
+        end = held + tokens
+        columns = torch.arange(start, end, device=ids.device)
+        own = torch.arange(held, end, device=ids.device)
+        hidden = self._embed(ids)
+        cos, sin = self._rotary(hidden, own[None] - cache.first[:, None])
+        cos, sin = cos[:, :, None], sin[:, :, None]
+        hide = None
+        if tokens > 1 or rows > 1:
+            seen = (columns[None, None] <= own[None, :, None]) & (columns[None, None] >= cache.first[:, None, None])
+            hide = ~seen[:, None, None]  # (rows, 1, 1, tokens, columns)
+        for layer, keys, values in zip(self._layers, cache.keys, cache.values, strict=True):
+            query = layer.query(hidden, cos, sin, keys[..., held:end], values[:, :, held:end])
+            query = query.view(rows, tokens, self._kv_heads, -1, keys.shape[2]).permute(0, 2, 3, 1, 4)
+            heads, groups = rows * self._kv_heads, query.shape[2]
+            scores = torch.bmm(query.reshape(heads, groups * tokens, -1), keys.flatten(0, 1)[..., start:end])
+            if hide is not None:
+                scores.view(rows, self._kv_heads, groups, tokens, -1).masked_fill_(hide, -torch.inf)
+            weights = scores.softmax(-1)
+            read = torch.bmm(weights, values.flatten(0, 1)[:, start:end])
+            read = read.view(rows, self._kv_heads, groups, tokens, -1).permute(0, 3, 1, 2, 4)
+            hidden = layer.finish(hidden, read.reshape(rows, tokens, -1))
+        cache.held = end
+        return self._head(self._norm(hidden))
+
+
+class _Layer:
+    """One decoder layer, in two parts: what attention needs, and what follows it."""
+
+    def __init__(self, layer: Any, packed: bool) -> None:
+        attention, mlp = layer.self_attn, layer.mlp
+        self._scaling = float(attention.scaling)
+        self._before, self._after = layer.input_layernorm, layer.post_attention_layernorm
+        self._read = _joined([attention.q_proj, attention.k_proj, attention.v_proj], packed)
+        self._output = _joined([attention.o_proj], packed)
+        self._gate_up = _joined([mlp.gate_proj, mlp.up_proj], packed)
+        self._down = _joined([mlp.down_proj], packed)
+        self._act = mlp.act_fn
+        self._width = int(attention.head_dim)
+
+    def query(
+        self, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+    ) -> torch.Tensor:
+        """Rotated queries, scaled, shape (rows, tokens, heads, width); `keys` and `values` are filled in."""
+        import torch
+
+        rows, tokens = hidden.shape[:2]
+        kv = keys.shape[1]
+        read = self._read(self._before(hidden)).view(rows, tokens, -1, self._width)
+        turned, value = read[:, :, :-kv], read[:, :, -kv:]
+        low, high = turned.chunk(2, -1)
+        turned = turned * cos + torch.cat([-high, low], -1) * sin
+        keys.copy_(turned[:, :, -kv:].permute(0, 2, 3, 1))
+        values.copy_(value.transpose(1, 2))
+        return turned[:, :, :-kv] * self._scaling
+
+    def finish(self, hidden: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
+        """The layer's output, given what attention read."""
+        hidden = hidden + self._output(read)
+        gate, up = self._gate_up(self._after(hidden)).chunk(2, -1)
+        return hidden + self._down(self._act(gate) * up)
+
+
+def step_of(model: LlamaForCausalLM) -> DecodeStep:
+    """The decoding step of `model`, made on first use and gone with it."""
+    with _lock:
+        if model not in _steps:
+            _steps[model] = DecodeStep(model)
+        return _steps[model]
+
+
+def _joined(modules: list[Any], packed: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    """All of `modules`' outputs side by side. Plain linear ones become one packed product; others are called as they are."""
+    import torch
+
+    if packed and all(type(module) is torch.nn.Linear for module in modules):
+        weight = torch.cat([module.weight.detach() for module in modules])
+        biases = [module.bias for module in modules]
+        bias = None if biases[0] is None else torch.cat([b.detach() for b in biases])
+        blocked = torch.ops.mkldnn._reorder_linear_weight(weight, _EXPECTED_ROWS)
+
+        def product(inputs: torch.Tensor) -> torch.Tensor:
+            output: torch.Tensor = torch.ops.mkldnn._linear_pointwise(inputs, blocked, bias, "none", [], "")
+            return output
+
+        return product
+    if len(modules) == 1:
+        only: Callable[[torch.Tensor], torch.Tensor] = modules[0]
+        return only
+    return lambda inputs: torch.cat([module(inputs) for module in modules], -1)
+
+
+def _can_pack(dtype: torch.dtype) -> bool:
+    """Whether this torch has oneDNN's blocked products for `dtype`: internal operators of torch, so looked for, not assumed."""
+    import torch
+
+    if dtype not in {torch.float32, torch.bfloat16} or not torch._C._has_mkldnn:
+        return False
+    return hasattr(torch.ops.mkldnn, "_reorder_linear_weight") and hasattr(torch.ops.mkldnn, "_linear_pointwise")
