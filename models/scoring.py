@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from webrec.errors import RunCancelled
+from webrec.models.turns import turns_of
 
 if TYPE_CHECKING:
     import torch
@@ -50,28 +51,38 @@ def score_candidates(
     `RunCancelled` once `cancelled()` is true.
     """
     import torch
-    from transformers import DynamicCache
 
     if not prompt or any(not c for c in candidates):
         raise ValueError("prompt and candidates need at least one token each")
-    model, device = backbone.model, backbone.device
+    turns = turns_of(backbone.device)
+    results: list[CandidateLikelihood] = []
     with torch.inference_mode():
-        cache = DynamicCache(config=model.config)
-        inputs = model.model.embed_tokens(torch.tensor([list(prompt)], device=device))
-        # The soft prompt is put in front here: PEFT's own forward drops the position ids that packing needs.
-        virtual = inputs[0, :0] if backbone.soft_prompt is None else backbone.soft_prompt.to(inputs)
-        inputs = torch.cat([virtual[None], inputs], 1)
-        nodes = torch.arange(inputs.shape[1], device=device)[None] >= len(virtual)
-        hidden = model.model(
-            inputs_embeds=inputs, past_key_values=cache, use_cache=True, **_node_mask(backbone, nodes)
-        ).last_hidden_state
-        after_prompt = model.lm_head(hidden[:, -1]).float().log_softmax(-1)[0]
-        results: list[CandidateLikelihood] = []
+        with turns.take():
+            read = _read(backbone, prompt)
         for pack in _packs(candidates, pack_tokens):
             if cancelled():
                 raise RunCancelled("the run was cancelled while candidates were being scored")
-            results += _score_pack(backbone, cache, inputs.shape[1], after_prompt, pack)
+            with turns.take():
+                results += _score_pack(backbone, *read, pack)
     return results
+
+
+def _read(backbone: Backbone, prompt: Sequence[int]) -> tuple[DynamicCache, int, torch.Tensor]:
+    """The prompt's cache, its positions, and the log-probabilities of what follows it, shape (vocabulary)."""
+    import torch
+    from transformers import DynamicCache
+
+    model, device = backbone.model, backbone.device
+    cache = DynamicCache(config=model.config)
+    inputs = model.model.embed_tokens(torch.tensor([list(prompt)], device=device))
+    # The soft prompt is put in front here: PEFT's own forward drops the position ids that packing needs.
+    virtual = inputs[0, :0] if backbone.soft_prompt is None else backbone.soft_prompt.to(inputs)
+    inputs = torch.cat([virtual[None], inputs], 1)
+    nodes = torch.arange(inputs.shape[1], device=device)[None] >= len(virtual)
+    hidden = model.model(
+        inputs_embeds=inputs, past_key_values=cache, use_cache=True, **_node_mask(backbone, nodes)
+    ).last_hidden_state
+    return cache, inputs.shape[1], model.lm_head(hidden[:, -1]).float().log_softmax(-1)[0]
 
 
 def _node_mask(backbone: Backbone, nodes: torch.Tensor) -> dict[str, torch.Tensor]:

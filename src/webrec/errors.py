@@ -51,6 +51,14 @@ class BackboneError(WebRecError):
     """Weights could not be fetched, verified or converted."""
 
 
+class BusyError(WebRecError):
+    """Too many runs wait for the backbone already; nothing of this one was lost or done. `retry_after`: seconds."""
+
+    def __init__(self, waiting: int, retry_after: float) -> None:
+        self.retry_after = max(1, round(retry_after))
+        super().__init__(f"busy: {waiting} runs are waiting for the backbone; retry after {self.retry_after} s")
+
+
 class TrainingError(WebRecError):
     """Training cannot go on: a loss or a gradient is no number."""
 

@@ -78,14 +78,14 @@ def test_equals_a_full_pass_for_rows_of_different_lengths_and_several_tokens(var
         new = prompts(*[tokens + 10] * 3)
         more = [row[:tokens] for row in new]
         with torch.inference_mode():
-            logits = step(torch.tensor(more), cache)
+            logits, _ = step(torch.tensor(more), cache)
         for row in range(3):
             written[row] += more[row]
             expected = whole(model, texts[row] + written[row], tokens)
             torch.testing.assert_close(logits[row], expected, rtol=1e-9, atol=1e-9)
     cache.keep([2, 1])  # the longest has gone
     with torch.inference_mode():
-        logits = step(torch.tensor([[5], [6]]), cache)
+        logits, _ = step(torch.tensor([[5], [6]]), cache)
     torch.testing.assert_close(logits[0], whole(model, [*texts[2], *written[2], 5], 1), rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(logits[1], whole(model, [*texts[1], *written[1], 6], 1), rtol=1e-9, atol=1e-9)
 
@@ -99,7 +99,7 @@ def test_what_was_guessed_wrongly_is_overwritten() -> None:
         held = cache.held
         step(torch.tensor([[3, 50, 51, 52]]), cache)
         cache.held = held + 1
-        logits = step(torch.tensor([[4, 60]]), cache)[0]
+        logits = step(torch.tensor([[4, 60]]), cache)[0][0]
     torch.testing.assert_close(logits, whole(model, [*text, 3, 4, 60], 2), rtol=1e-9, atol=1e-9)
 
 
@@ -117,7 +117,7 @@ def test_blocked_weights_give_the_same_numbers(
         monkeypatch.setattr(decode_step, "PACKED_BYTES", most)
         cache = StepCache([filled(model, text) for text in texts], 4)
         with torch.inference_mode():
-            found.append(DecodeStep(model)(new, cache).float())
+            found.append(DecodeStep(model)(new, cache)[0].float())
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=close)
     for row in range(2):
         expected = whole(deepcopy(model).double(), texts[row] + new[row].tolist(), 2).float()
@@ -136,7 +136,7 @@ def test_a_changed_projection_is_called_as_it_is() -> None:
     model.model.layers[1].self_attn.v_proj = changed
     (text,) = prompts(9)
     with torch.inference_mode():
-        logits = DecodeStep(model)(torch.tensor([[3]]), StepCache([filled(model, text)], 1))[0]
+        logits = DecodeStep(model)(torch.tensor([[3]]), StepCache([filled(model, text)], 1))[0][0]
     torch.testing.assert_close(logits, whole(model, [*text, 3], 1), rtol=1e-4, atol=1e-4)
 
 

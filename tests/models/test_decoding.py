@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from transformers import GenerationConfig, LlamaForCausalLM
 
 from webrec.errors import RunCancelled
-from webrec.models import decoding
+from webrec.models import decode_queue
 from webrec.models.backbone import Backbone
-from webrec.models.decode_step import DecodeStep, StepCache
-from webrec.models.decoding import Decoded, decode_greedily, entropy_of, repeats_itself
+from webrec.models.decode_step import DecodeStep
+from webrec.models.decoding import Decoded, decode_greedily
+from webrec.models.text_in_progress import entropy_of, repeats_itself
 
 PROMPT = "What does this user like, and which qualities should the next item have?"
 
@@ -162,16 +164,16 @@ def test_guesses_change_no_token_and_save_passes(backbone: Backbone, monkeypatch
     passes: list[int] = []
     step = DecodeStep.__call__
 
-    def counted(self: DecodeStep, ids: torch.Tensor, cache: StepCache) -> torch.Tensor:
+    def counted(self: DecodeStep, ids: torch.Tensor, *others: Any) -> Any:
         passes.append(ids.shape[1])
-        return step(self, ids, cache)
+        return step(self, ids, *others)
 
     monkeypatch.setattr(DecodeStep, "__call__", counted)
     prompt += decode_greedily(exact, prompt, 40).ids  # so that what comes next has been seen
     prompt = [*prompt, *backbone.chat.encode_turn(PROMPT)]
     found = {}
     for guessed in (0, 3):
-        monkeypatch.setattr(decoding, "GUESSED_TOKENS", guessed)
+        monkeypatch.setattr(decode_queue, "GUESSED_TOKENS", guessed)
         passes.clear()
         found[guessed] = decode_greedily(exact, prompt, 60)
         if guessed == 0:

@@ -12,7 +12,6 @@ import torch
 from webrec.errors import RunCancelled
 from webrec.models.backbone import Backbone
 from webrec.models.decoding import decode_greedily, decode_together
-from webrec.models.influence import influence
 
 TEXTS = ["What does this user like?", "a", "Größe und süß, and a longer text than the others have to read first", "b c"]
 
@@ -26,14 +25,10 @@ def exact(backbone: Backbone) -> Backbone:
 def test_each_prompt_gets_what_it_gets_alone(exact: Backbone) -> None:
     prompts = [exact.chat.encode_turn(text) for text in TEXTS]
     together = decode_together(exact, prompts, 30)
-    for prompt, (decoded, cache) in zip(prompts, together, strict=True):
+    for prompt, decoded in zip(prompts, together, strict=True):
         alone = decode_greedily(exact, prompt, 30)
         assert (decoded.ids, decoded.stop) == (alone.ids, alone.stop)
         assert decoded.entropy == pytest.approx(alone.entropy, abs=1e-6)  # entropies are computed in float32
-        assert cache.get_seq_length() == len(prompt)
-        exact.recent.put(prompt, cache)
-        handed_on = influence(exact, prompt, decoded.ids, -1, "mean")
-        assert handed_on == pytest.approx(influence(exact, prompt, decoded.ids, -1, "mean"), abs=1e-6)
 
 
 def test_rows_that_stop_leave_the_others_alone(exact: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,21 +37,21 @@ def test_rows_that_stop_leave_the_others_alone(exact: Backbone, monkeypatch: pyt
     free = [decode_greedily(exact, prompt, 12).ids for prompt in prompts]
     ends = frozenset({*exact.chat.end_ids, free[1][0], free[2][5]})
     monkeypatch.setattr(type(exact.chat), "end_ids", property(lambda _: ends))
-    together = [decoded for decoded, _ in decode_together(exact, prompts, 12)]
+    together = decode_together(exact, prompts, 12)
     alone = [decode_greedily(exact, prompt, 12) for prompt in prompts]
     assert [(d.ids, d.stop) for d in together] == [(d.ids, d.stop) for d in alone]
     assert len({len(d.ids) for d in together}) > 2
 
 
 def test_a_repetition_stops_its_row(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.Tensor, "argmax", lambda self, _dim: torch.full(self.shape[:-1], 20))
-    ((decoded, _), (other, _)) = decode_together(backbone, [[5, 6], [7]], 90)
+    monkeypatch.setattr(torch.Tensor, "argmax", lambda self, _dim=-1: torch.full(self.shape[:-1], 20))
+    decoded, other = decode_together(backbone, [[5, 6], [7]], 90)
     assert (len(decoded.ids), decoded.stop) == (len(other.ids), other.stop) == (12, "repetition")
 
 
 def test_no_prompts_no_limit_an_empty_prompt_and_a_cancelled_run(backbone: Backbone) -> None:
     assert decode_together(backbone, [], 5) == []
-    ((decoded, _),) = decode_together(backbone, [[5]], 0)
+    (decoded,) = decode_together(backbone, [[5]], 0)
     assert (decoded.ids, decoded.stop) == ([], "limit")
     with pytest.raises(ValueError, match="at least one token"):
         decode_together(backbone, [[5], []], 5)
@@ -68,4 +63,3 @@ def test_no_prompts_no_limit_an_empty_prompt_and_a_cancelled_run(backbone: Backb
 
     with pytest.raises(RunCancelled):
         decode_together(backbone, [[5], [6]], 40, cancelled=after_four)
-    assert len(calls) == 5
