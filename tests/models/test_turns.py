@@ -1,0 +1,49 @@
+"""Turns: one at a time, the longest waiting first, and never lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from webrec.models.turns import Turns, turns_of
+
+
+def test_one_at_a_time_and_first_come_first_served() -> None:
+    turns = Turns()
+    order: list[int] = []
+    inside: list[int] = []
+
+    def work(n: int) -> None:
+        with turns.take():
+            inside.append(n)
+            assert inside == [n]
+            order.append(n)
+            time.sleep(0.002)
+            inside.clear()
+
+    threads = []
+    with turns.take():
+        for n in range(8):
+            threads.append(threading.Thread(target=work, args=(n,)))
+            threads[-1].start()
+            while len(turns._waiting) < n + 2:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert order == list(range(8))
+
+
+def test_an_error_inside_passes_the_turn_on() -> None:
+    turns = Turns()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="wrong"), turns.take():
+            raise ValueError("wrong")
+    with turns.take():
+        pass
+
+
+def test_each_device_has_its_own() -> None:
+    assert turns_of("cpu") is turns_of("cpu")
+    assert turns_of("cpu") is not turns_of("cuda:0")
