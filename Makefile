@@ -37,7 +37,7 @@ demo: .venv/.demo ## install the runtime, then recommend for the packaged exampl
 	@$(BIN)/webrec demo --report out/demo.html $(ARGS)
 
 studio: .venv/.dev ## langgraph dev without telemetry (langgraph dev ARGS)
-	@LANGGRAPH_CLI_NO_ANALYTICS=1 LANGGRAPH_NO_VERSION_CHECK=true LANGSMITH_TRACING=false GOMP_SPINCOUNT=10000 \
+	@LANGGRAPH_CLI_NO_ANALYTICS=1 LANGGRAPH_NO_VERSION_CHECK=true LANGSMITH_TRACING=false GOMP_SPINCOUNT=10000 MALLOC_ARENA_MAX=2 \
 	  $(BIN)/langgraph dev --n-jobs-per-worker 10 $(ARGS)
 
 test: .venv/.dev ## the tests that take minutes, not more (pytest ARGS)

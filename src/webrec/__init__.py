@@ -10,9 +10,10 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from webrec.api import arecommend, recommend
+    from webrec.api import arecommend, arecommend_many, recommend
     from webrec.errors import (
         BackboneError,
+        BusyError,
         ConfigurationError,
         InputError,
         MissingExtraError,
@@ -39,8 +40,10 @@ _HOME = {
     "MPHeadConfig": "webrec.models.mp_head.config",
     "TrainingError": "webrec.errors",
     "arecommend": "webrec.api",
+    "arecommend_many": "webrec.api",
     "recommend": "webrec.api",
     "BackboneError": "webrec.errors",
+    "BusyError": "webrec.errors",
     "ConfigurationError": "webrec.errors",
     "InputError": "webrec.errors",
     "MissingExtraError": "webrec.errors",
@@ -60,6 +63,7 @@ _HOME = {
 __all__ = [
     "AdaptedLlama",
     "BackboneError",
+    "BusyError",
     "ConfigurationError",
     "InputError",
     "MPHead",
@@ -77,6 +81,7 @@ __all__ = [
     "WebRecError",
     "__version__",
     "arecommend",
+    "arecommend_many",
     "as_tool",
     "build_graph",
     "recommend",

@@ -1,8 +1,11 @@
-"""`recommend` and `arecommend`: the graph as one call."""
+"""`recommend` and `arecommend`: the graph as one call; `arecommend_many`: one call for many users."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from webrec.graph.build import Graph
@@ -11,6 +14,9 @@ from webrec.nodes.run import run_blocking
 from webrec.nodes.schema import Recommendation
 
 Progress = Callable[[dict[str, Any]], None]
+
+CONCURRENCY = 16
+"""Users that are under way at a time: more gain little, since a step for sixteen texts is bound by arithmetic already."""
 
 
 async def arecommend(
@@ -53,6 +59,41 @@ def recommend(
 ) -> Recommendation:
     """`arecommend` for code without an event loop; works inside one too, which it then blocks."""
     return run_blocking(arecommend(history, candidates, graph=graph, on_progress=on_progress, **settings))
+
+
+async def arecommend_many(
+    requests: Iterable[tuple[Sequence[str], Sequence[str]]],
+    *,
+    concurrency: int = CONCURRENCY,
+    graph: Graph | None = None,
+    on_progress: Callable[[int, dict[str, Any]], None] | None = None,
+    **settings: Any,
+) -> AsyncGenerator[tuple[int, Recommendation]]:
+    """Each request's place and result, as they come; a request is `(history, candidates)`.
+
+    At most `concurrency` are under way: what they write is computed together. `requests` is read no faster than results are taken.
+    The first error ends all. Raises what `arecommend` raises.
+    """
+    under_way: dict[asyncio.Task[Recommendation], int] = {}
+    waiting = enumerate(requests)
+
+    def begin() -> None:
+        for place, (history, candidates) in islice(waiting, max(1, concurrency) - len(under_way)):
+            heard = None if on_progress is None else partial(on_progress, place)
+            work = arecommend(history, candidates, graph=graph, on_progress=heard, **settings)
+            under_way[asyncio.create_task(work)] = place
+
+    try:
+        begin()
+        while under_way:
+            done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                yield under_way.pop(task), task.result()
+            begin()
+    finally:
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
 
 def _listed(titles: Any) -> Any:

@@ -92,7 +92,7 @@ async def test_cancelling_stops_the_work(tiny_bytes: Path, monkeypatch: pytest.M
             steps.append(time.monotonic())
             started.set()
 
-    monkeypatch.setattr("webrec.models.decoding.repeats_itself", lambda _: False)
+    monkeypatch.setattr("webrec.models.text_in_progress.repeats_itself", lambda _: False)
     work = asyncio.create_task(
         webrec.arecommend(
             HISTORY,
@@ -112,6 +112,43 @@ async def test_cancelling_stops_the_work(tiny_bytes: Path, monkeypatch: pytest.M
     seen = len(steps)
     await asyncio.sleep(0.5)
     assert len(steps) == seen < 4000, f"decoding goes on after the cancellation ({threads})"
+
+
+async def test_many_users_at_a_time(settings: dict[str, Any], graph: Any) -> None:
+    titles = [[f"Item {n}", "Wool scarf"] for n in range(9)]
+    asked: list[int] = []
+    heard: set[int] = set()
+
+    def requests() -> Any:
+        for n, pair in enumerate(titles):
+            asked.append(n)
+            yield HISTORY, pair
+
+    found = {}
+    many = webrec.arecommend_many(
+        requests(), concurrency=3, graph=graph, on_progress=lambda place, _: heard.add(place), **settings
+    )
+    async for place, result in many:
+        found[place] = result
+        assert len(asked) <= len(found) + 3, "requests are read faster than results are taken"
+    assert heard == set(found) == set(range(9))
+    for place, result in found.items():
+        alone = await webrec.arecommend(HISTORY, titles[place], graph=graph, dtype="float32", **settings)
+        assert {r.title for r in alone.ranking} == {r.title for r in result.ranking}
+
+
+async def test_the_first_error_ends_all(settings: dict[str, Any], graph: Any) -> None:
+    requests = [(HISTORY, ["a", "b"]), (HISTORY, []), *[(HISTORY, ["c", "d"])] * 5]
+    done = []
+
+    async def work() -> None:
+        async for place, _ in webrec.arecommend_many(requests, concurrency=2, graph=graph, **settings):
+            done.append(place)
+
+    with pytest.raises(webrec.InputError, match="candidates"):
+        await work()
+    assert len(done) < 3
+    assert len([t for t in asyncio.all_tasks() if not t.done()]) == 1, "something goes on"
 
 
 def test_tool_message_holds_ranks_and_no_page_text(graph: Any, settings: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -60,9 +61,33 @@ class ProgressLine(StatusLine):
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Show what the event says."""
-        doing = _DOING.get(str(event.get("node")), str(event.get("node")))
-        if event.get("event") == "token":
-            doing = f"{doing}, token {event['count']} of at most {event['limit']}"
-        elif event.get("event") == "scoring":
-            doing = f"{doing}: {event['candidates']} against {event['prompt_tokens']:,} prompt tokens"
-        self.show(doing)
+        self.show(_described(event))
+
+
+class UsersProgress(StatusLine):
+    """The status line of several users: how many have ended, the time left at that pace, and what the last event said."""
+
+    def __init__(self, users: int) -> None:
+        super().__init__()
+        self._users, self._ended = users, 0
+        self._began = time.monotonic()
+
+    def __call__(self, _place: int, event: dict[str, Any]) -> None:
+        """Show what the event says."""
+        self.show(_described(event))
+
+    def ended(self) -> None:
+        """Count one user more."""
+        self._ended += 1
+        if self._users > 1:
+            left = (time.monotonic() - self._began) / self._ended * (self._users - self._ended)
+            self._prefix = f"[{self._ended}/{self._users}, {round(left):,} s left] "
+
+
+def _described(event: dict[str, Any]) -> str:
+    doing = _DOING.get(str(event.get("node")), str(event.get("node")))
+    if event.get("event") == "token":
+        return f"{doing}, token {event['count']} of at most {event['limit']}"
+    if event.get("event") == "scoring":
+        return f"{doing}: {event['candidates']} against {event['prompt_tokens']:,} prompt tokens"
+    return doing
