@@ -180,6 +180,9 @@ class _RayWorkers:
         try:
             context = ray.data.DataContext.get_current()
             context.enable_progress_bars = False
+            context.execution_no_progress_timeout_s = (
+                -1
+            )  # one piece may be a training of hours, and it reports on its own
             for name in ("ray.data", "ray.data._internal"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             actors, ahead = min(self._config.ray.actors, len(rows)), 1 if do == "train" else 2
