@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 REQUEST = {"history": ["Red boots", "Warm gloves"], "candidates": ["Wool scarf", "Garden hose"]}
-NODES = {"prepare", "reason", "extract", "search", "collect", "rerank", "augment", "score"}
+NODES = {"prepare", "reason", "extract", "search", "collect", "fetch", "sift", "rerank", "augment", "score"}
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,12 @@ async def test_the_graph_and_its_schemas(server: tuple[str, Path]) -> None:
         ("prepare", "augment"),
         ("extract", "search"),
         ("extract", "augment"),
-        ("collect", "rerank"),
+        ("collect", "search"),
+        ("collect", "fetch"),
+        ("collect", "sift"),
         ("collect", "augment"),
+        ("sift", "rerank"),
+        ("sift", "augment"),
     }
     schemas = await client.assistants.get_schemas(assistant["assistant_id"])
     for name in ("input_schema", "context_schema"):
@@ -80,10 +84,10 @@ async def test_the_graph_and_its_schemas(server: tuple[str, Path]) -> None:
 PATHS: list[tuple[dict[str, Any], list[str], str]] = [
     ({}, ["prepare", "reason", "extract", "search", "collect", "augment", "score"], "any"),
     ({"retrieval": False}, ["prepare", "augment", "score"], "off"),
-    ({"query_strategy": "prompt"}, ["prepare", "extract", "search", "collect", "augment", "score"], "found"),
+    ({"query_strategy": "prompt"}, ["prepare", "extract", "search", "collect", "sift", "augment", "score"], "found"),
     (
         {"query_strategy": "prompt", "rerank": True, "pages": 3},
-        ["prepare", "extract", "search", "collect", "rerank", "augment", "score"],
+        ["prepare", "extract", "search", "collect", "sift", "rerank", "augment", "score"],
         "found",
     ),
     ({"reasoning_tokens": 0}, ["prepare", "reason", "extract", "augment", "score"], "no_keywords"),
