@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 PACKED_BYTES = 2**31
 """A model of more bytes than this is not kept a second time in the blocked layout."""
 
+BLOCK = 64
+"""Columns of the caches that are read or left out together."""
+
 _EXPECTED_ROWS = 4
 _steps: WeakKeyDictionary[LlamaForCausalLM, DecodeStep] = WeakKeyDictionary()
 _lock = threading.Lock()
@@ -44,13 +47,14 @@ class StepCache:
 
         rows = ([] if beside is None else beside._rows()) + [_row(cache) for cache in caches]
         self.held = max(length for length, _ in rows)
+        columns = _rounded_up(self.held + room)
         self.keys: list[torch.Tensor] = []
         self.values: list[torch.Tensor] = []
         for number in range(len(caches[0].layers if beside is None else beside.values)):
             parts = [part(number) for _, part in rows]
             heads, width = parts[0][0].shape[:2]
-            keys = parts[0][0].new_zeros(len(rows), heads, width, self.held + room)
-            values = parts[0][1].new_zeros(len(rows), heads, self.held + room, width)
+            keys = parts[0][0].new_zeros(len(rows), heads, width, columns)
+            values = parts[0][1].new_zeros(len(rows), heads, columns, width)
             for row, (key, value) in enumerate(parts):
                 keys[row, :, :, self.held - key.shape[2] : self.held] = key
                 values[row, :, self.held - key.shape[2] : self.held] = value
@@ -103,43 +107,43 @@ class DecodeStep:
         """Logits after each of `ids`, shape (rows, tokens, vocabulary); their keys and values are added to `cache`.
 
         And what each of `watched` attends to (Eq. 1): shape (rows, tokens, columns), the last column that of the last token.
+        Columns are read in whole blocks: oneDNN compiles a product for every shape that it meets, and keeps it.
         """
         import torch
 
         rows, tokens = ids.shape
-        held, start = cache.held, int(cache.first.min())
-        end = held + tokens
-        columns = torch.arange(start, end, device=ids.device)
+        held, end = cache.held, cache.held + tokens
+        read = slice(int(cache.first.min()) // BLOCK * BLOCK, _rounded_up(end))
+        columns = torch.arange(read.start, read.stop, device=ids.device)
         own = torch.arange(held, end, device=ids.device)
         hidden = self._embed(ids)
         cos, sin = self._rotary(hidden, own[None] - cache.first[:, None])
         cos, sin = cos[:, :, None], sin[:, :, None]
-        hide = None
-        if tokens > 1 or rows > 1:
-            seen = (columns[None, None] <= own[None, :, None]) & (columns[None, None] >= cache.first[:, None, None])
-            hide = ~seen[:, None, None]  # (rows, 1, 1, tokens, columns)
+        seen = (columns[None, None] <= own[None, :, None]) & (columns[None, None] >= cache.first[:, None, None])
+        hide = ~seen[:, None, None]  # (rows, 1, 1, tokens, columns)
         seen_by: dict[Watched, torch.Tensor] = {}
         for number, (layer, keys, values) in enumerate(zip(self._layers, cache.keys, cache.values, strict=True)):
             query = layer.query(hidden, cos, sin, keys[..., held:end], values[:, :, held:end])
             query = query.view(rows, tokens, self._kv_heads, -1, keys.shape[2]).permute(0, 2, 3, 1, 4)
             heads, groups = rows * self._kv_heads, query.shape[2]
-            keys = keys.flatten(0, 1)[..., start:end]
+            keys = keys.flatten(0, 1)[..., read]
             query = query.reshape(heads, groups * tokens, -1)
             joins = {join for watching, join in watched if watching == number}
             if joins:  # the one layer whose attention is a result
                 exact = torch.promote_types(query.dtype, torch.float32)
                 query, keys = query.to(exact), keys.to(exact)
             scores = torch.bmm(query, keys)
-            if hide is not None:
-                scores.view(rows, self._kv_heads, groups, tokens, -1).masked_fill_(hide, -torch.inf)
+            scores.view(rows, self._kv_heads, groups, tokens, -1).masked_fill_(hide, -torch.inf)
             weights = scores.softmax(-1)
             for join in joins:
                 by_head = weights.view(rows, self._kv_heads * groups, tokens, -1)
-                seen_by[number, join] = by_head.mean(1) if join == "mean" else by_head.amax(1)
+                seen_by[number, join] = (by_head.mean(1) if join == "mean" else by_head.amax(1))[
+                    ..., : end - read.start
+                ]
             weights = weights.to(values.dtype)
-            read = torch.bmm(weights, values.flatten(0, 1)[:, start:end])
-            read = read.view(rows, self._kv_heads, groups, tokens, -1).permute(0, 3, 1, 2, 4)
-            hidden = layer.finish(hidden, read.reshape(rows, tokens, -1))
+            mixed = torch.bmm(weights, values.flatten(0, 1)[:, read])
+            mixed = mixed.view(rows, self._kv_heads, groups, tokens, -1).permute(0, 3, 1, 2, 4)
+            hidden = layer.finish(hidden, mixed.reshape(rows, tokens, -1))
         cache.held = end
         return self._head(self._norm(hidden)), seen_by
 
@@ -208,6 +212,10 @@ def _joined(modules: list[Any], packed: bool) -> Callable[[torch.Tensor], torch.
         only: Callable[[torch.Tensor], torch.Tensor] = modules[0]
         return only
     return lambda inputs: torch.cat([module(inputs) for module in modules], -1)
+
+
+def _rounded_up(columns: int) -> int:
+    return -(-columns // BLOCK) * BLOCK
 
 
 def _can_pack(dtype: torch.dtype) -> bool:
