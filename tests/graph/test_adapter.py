@@ -67,7 +67,9 @@ def test_order_of_candidates_changes_nothing(tiny_bytes: Path, adapter: Path) ->
     settings = {"adapter": str(adapter), "retrieval": False}
     straight = run(tiny_bytes, **settings)
     turned = recommend(HISTORY, CANDIDATES[::-1], backbone=str(tiny_bytes), dtype="float32", **settings)
-    assert [(c.title, c.mean) for c in straight.ranking] == [(c.title, c.mean) for c in turned.ranking]
+    assert [c.title for c in straight.ranking] == [c.title for c in turned.ranking]
+    # Packed in another order a title lies in another row of the product, whose sums may round differently.
+    assert [c.mean for c in turned.ranking] == pytest.approx([c.mean for c in straight.ranking], rel=1e-5)
 
 
 def test_a_wrong_adapter_is_told_before_anything_is_searched(tiny_bytes: Path, tmp_path: Path) -> None:
