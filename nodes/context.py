@@ -35,6 +35,12 @@ class RunContext(
         json_schema_extra={"examples": ["keywords", "llm", "prompt", "none"]},
     )
     history_items: int = Field(default=10, ge=1, le=200, description="How many of the user's last items are used.")
+    title_words: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most words of a title in prompts and as an answer, the first ones; candidates that this would make alike "
+        "stay whole. Unset: whole titles.",
+    )
 
 
 def make_context(settings: RunContext | dict[str, Any] | None) -> RunContext:

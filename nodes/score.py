@@ -6,11 +6,10 @@ import math
 
 from webrec.models.backbone import Backbone
 from webrec.models.scoring import score_candidates
-from webrec.nodes.prompt import prompt_order
+from webrec.nodes.prompt import prompt_order, user_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import AdapterEvidence, BackboneEvidence, RankedCandidate
 from webrec.nodes.state import State
-from webrec.tools.text_safety import clean
 
 
 def score(state: State, run: Run) -> Update:
@@ -19,7 +18,7 @@ def score(state: State, run: Run) -> Update:
     titles = state["candidates"]
     order = prompt_order(titles, context.seed)
     prompt = backbone.chat.encode_turn(state["prompt"]["text"])
-    answers = [backbone.chat.encode_answer(clean(titles[i])) for i in order]
+    answers = [backbone.chat.encode_answer(title) for title in user_of(state, context).candidates]
     run.emit("scoring", candidates=len(order), prompt_tokens=len(prompt))
     likelihoods = score_candidates(backbone, prompt, answers, cancelled=run.cancelled)
     scores = [c.mean if context.score_by == "mean" else c.total for c in likelihoods]

@@ -91,7 +91,13 @@ class Retriever:
         prompts = set()
         for example in examples:
             history, candidates = self._titles(example).values()
-            user = User.of(history, candidates, history_items=self._config.history_items, seed=self._config.seed)
+            user = User.of(
+                history,
+                candidates,
+                history_items=self._config.history_items,
+                seed=self._config.seed,
+                title_words=self._config.title_words,
+            )
             prompt = tuple(backbone.chat.encode_turn(strategy.question(user)))
             if (
                 len(prompt) + self._config.reasoning_tokens <= backbone.context_length
