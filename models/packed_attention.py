@@ -127,7 +127,10 @@ def _packed(
     read, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         query.flatten(1, 2)[None], key[:, :, :before], value[:, :, :before], scale=scaling
     )
-    read, weight = read.view(query.shape), weight.view(query.shape[:-1]).to(torch.promote_types(query.dtype, torch.float32))
+    read, weight = (
+        read.view(query.shape),
+        weight.view(query.shape[:-1]).to(torch.promote_types(query.dtype, torch.float32)),
+    )
     own_key, own_value = key[0, :, before:], value[0, :, before:]
     for at, real in pack.groups:
         candidates, longest = at.shape

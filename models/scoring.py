@@ -17,7 +17,6 @@ from webrec.models.turns import turns_of
 
 if TYPE_CHECKING:
     import torch
-    from transformers import DynamicCache
 
     from webrec.models.backbone import Backbone
 
