@@ -42,15 +42,3 @@ def measure_memory(backbone: Backbone, say: Callable[[str], None] = print) -> li
             rows.append(row)
             say(json.dumps(row))
     return rows
-
-
-def memory_table(rows: list[dict[str, Any]]) -> str:
-    """The rows as Markdown, with what a matrix of layers x heads x n^2 numbers would take."""
-    lines = [
-        "| tokens in all | of them generated | a plain pass, MiB | extraction in one pass, MiB | all layers' attentions, MiB |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for row in rows:
-        figures = " | ".join(f"{row[name]:,.0f}" for name in ("plain", "ours", "all layers"))
-        lines.append(f"| {row['context']:,} | {row['generated']} | {figures} |")
-    return "\n".join(lines) + "\n"

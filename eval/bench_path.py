@@ -75,7 +75,7 @@ def measure_path(
     for number in range(rounds + 1):
         for name, settings in SYSTEMS.items():
             with _passes(backbone) as passes:
-                run = _run(graph, example, settings)
+                run = _run(graph, example, settings | {"backbone": backbone.name})
             run["passes"] = len(passes)
             if name == "webrec":
                 encoded = _encoded(backbone, user, run["result"].prompt.text)
@@ -101,7 +101,7 @@ def measure_path(
     }
 
 
-def _run(graph: Graph, example: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _run(graph: Graph, example: Mapping[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     nodes: dict[str, float] = {}
 
     def hear(event: dict[str, Any]) -> None:

@@ -97,15 +97,3 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 def spread(row: dict[str, Any], digits: int = 2) -> str:
     """A `summary` as text: the median, and the extremes."""
     return f"{row['median']:.{digits}f} ({row['least']:.{digits}f}-{row['greatest']:.{digits}f})"
-
-
-def scoring_table(report: dict[str, Any]) -> str:
-    """The rows as Markdown."""
-    lines = [
-        "| prompt, tokens | titles, tokens | packed over one plain forward | one by one over packed |",
-        "| --- | --- | --- | --- |",
-    ]
-    for row in report["score"]:
-        ratios = f"{spread(row['packed_over_plain'], 3)} | {spread(row['one_by_one_over_packed'], 1)}"
-        lines.append(f"| {row['prompt']:,} | {row['title']} | {ratios} |")
-    return "\n".join(lines) + "\n"

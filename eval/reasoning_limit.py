@@ -31,7 +31,7 @@ from webrec.nodes.run import Resources, Run
 from webrec.nodes.state import State
 from webrec.tools.providers.local_index import LocalIndex, build_index
 
-LIMITS = (32, 64, 96, 128, 256)
+LIMITS = (32, 64, 128, 256)
 PAGES = 10
 
 
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--output", type=Path, required=True, help="JSON file for the result")
     parser.add_argument(
-        "--users", type=int, default=40, help="users, at least 30 to say anything (default: %(default)s)"
+        "--users", type=int, default=32, help="users, at least 30 to say anything (default: %(default)s)"
     )
     chosen = parser.parse_args()
     users, rows = cases(chosen.data, chosen.users), list[dict[str, Any]]()
