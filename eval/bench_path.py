@@ -63,7 +63,7 @@ def measure_path(
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Ratios with their spread; seconds only as shares of WebRec's own median. `others`: further decoders, by name."""
-    machine, work = Machine.measured(), Work.of(backbone.model)
+    work = Work.of(backbone.model)
     example = load_example(EXAMPLE)
     provider = _Recorded()
     graph = build_graph(providers={provider.name: lambda _: provider})
@@ -71,6 +71,7 @@ def measure_path(
     question = backbone.chat.encode_turn(taste_prompt(user))
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in SYSTEMS}
     steps: dict[str, list[float]] = {}
+    machines: list[Machine] = []
     encoded: tuple[list[int], list[list[int]]] = ([], [])
     for number in range(rounds + 1):
         for name, settings in SYSTEMS.items():
@@ -81,12 +82,13 @@ def measure_path(
                 encoded = _encoded(backbone, user, run["result"].prompt.text)
             if number:
                 runs[name].append(run)
-        for name, seconds in _steps(backbone, question, *encoded, others or {}).items():
-            if number:
+        if number:  # the round before only warms up
+            machines.append(Machine.measured())  # each time: a machine that others use too is not always as fast
+            for name, seconds in _steps(backbone, question, *encoded, others or {}).items():
                 steps.setdefault(name, []).append(seconds)
         say(f"round {number} of {rounds}: {runs['webrec'][-1]['seconds'] if number else 0:.2f} s with reasoning")
     last = runs["webrec"][-1]
-    floor = _floor(machine, work, question, encoded, last)
+    floors = [_floor(machine, work, question, encoded, last) for machine in machines]
     return {
         "example": EXAMPLE,
         "reasoning_tokens": len(last["result"].reasoning.tokens),
@@ -94,10 +96,10 @@ def measure_path(
         "scoring_prompt_tokens": len(encoded[0]),
         "passes": last["passes"] - 2,
         "machine": {
-            "matrix_gflops": round(machine.flops / 1e9, 1),
-            "memory_gb_per_s": round(machine.bandwidth / 1e9, 2),
+            "matrix_gflops": summary([machine.flops / 1e9 for machine in machines]),
+            "memory_gb_per_s": summary([machine.bandwidth / 1e9 for machine in machines]),
         },
-        **_ratios(runs, steps, floor),
+        **_ratios(runs, steps, floors),
     }
 
 
@@ -201,14 +203,14 @@ def _floor(
 
 
 def _ratios(
-    runs: dict[str, list[dict[str, Any]]], steps: dict[str, list[float]], floor: dict[str, float]
+    runs: dict[str, list[dict[str, Any]]], steps: dict[str, list[float]], floors: list[dict[str, float]]
 ) -> dict[str, Any]:
     whole = [run["seconds"] for run in runs["webrec"]]
     other = {name: [run["seconds"] for run in runs[name]] for name in SYSTEMS}
     reason = [run["nodes"]["reason"] for run in runs["webrec"]]
     rest = [w - r for w, r in zip(whole, reason, strict=True)]
-    least = floor["question"] + floor["writing"] + floor["score"]
-    plain_least = least - floor["writing"] + floor["writing, one pass a token"]
+    least = {name: [floor[name] for floor in floors] for name in floors[0]}
+    reasoned = [a + b for a, b in zip(least["question"], least["writing"], strict=True)]
     middle = summary(whole)["median"]
 
     def over(first: Sequence[float], *second: Sequence[float]) -> dict[str, float]:
@@ -236,17 +238,20 @@ def _ratios(
         "extraction after decoding over a plain forward": over(steps["extract"], steps["plain reading"]),
         "one forward a candidate over packed scoring": over(steps["one by one"], steps["score"]),
         "two prompts in a batch over one after the other": over(steps["two in a batch"], steps["two readings"]),
-        "reasoning over its floor": summary([s / (floor["question"] + floor["writing"]) for s in steps["reason"]]),
-        "share of the memory roof while writing": summary(
-            [floor["writing"] / (s - q) for s, q in zip(steps["reason"], steps["reading the question"], strict=True)]
+        "reasoning over its floor": over(steps["reason"], reasoned),
+        "share of the memory roof while writing": over(
+            least["writing"],
+            [s - q for s, q in zip(steps["reason"], steps["reading the question"], strict=True)],
         ),
-        "scoring over its floor": summary([s / floor["score"] for s in steps["score"]]),
+        "scoring over its floor": over(steps["score"], least["score"]),
         "all but reasoning over vanilla RAG": over(rest, other["vanilla RAG"]),
         "all but writing over vanilla RAG": over(plus(rest, steps["reading the question"]), other["vanilla RAG"]),
         "the whole over vanilla RAG": over(whole, other["vanilla RAG"]),
         "the whole over no retrieval": over(whole, other["no retrieval"]),
-        "the whole over its floor": summary([w / least for w in whole]),
-        "the whole over its floor with one pass a token": summary([w / plain_least for w in whole]),
+        "the whole over its floor": over(whole, reasoned, least["score"]),
+        "the whole over its floor with one pass a token": over(
+            whole, least["question"], least["writing, one pass a token"], least["score"]
+        ),
         "Hugging Face's way, float32, over the whole": over(hugging_face["float32"], whole),
         "Hugging Face's way, bfloat16, over the whole": over(hugging_face["bfloat16"], whole),
     }
@@ -269,8 +274,8 @@ def _ratios(
         },
         **shares,
         "WebRec's floor": {
-            "reason": summary([(floor["question"] + floor["writing"]) / middle]),
-            "score": summary([floor["score"] / middle]),
+            "reason": summary([s / middle for s in reasoned]),
+            "score": summary([s / middle for s in least["score"]]),
         },
     }
     wholes = {name: summary([s / middle for s in seconds]) for name, seconds in other.items()}
