@@ -6,88 +6,49 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from webrec.eval.bench_cold import measure_cold
 from webrec.eval.bench_heads import HEADS, LENGTHS, growth, llama_7b, measure_growth, measure_heads
 from webrec.eval.bench_index import SIZES, measure_index
-from webrec.models.backbone import Backbone, get_backbone
+from webrec.eval.bench_memory import measure_memory
+from webrec.eval.bench_path import measure_path
+from webrec.eval.bench_picture import picture
+from webrec.eval.bench_score import PROMPTS, measure_scoring
+from webrec.eval.run_folder import source_commit
+from webrec.models.backbone import get_backbone
 from webrec.models.config import BackboneConfig
-from webrec.models.influence import influence
-from webrec.models.scoring import score_candidates
 
-PROMPT_TOKENS = 512
-CANDIDATES = 20
-TITLE_TOKENS = 8
-GENERATED_TOKENS = 64
 ROUNDS = 5
+PARTS = ("path", "cold", "memory", "score", "heads", "index", "actors")
+ALWAYS = PARTS[:5]
+"""What is measured unless one part is asked for: index needs pages, and actors take a quarter of an hour."""
 
 
-def _interleaved(first: Callable[[], Any], second: Callable[[], Any], rounds: int) -> list[float]:
-    """`first`'s time over `second`'s, measured in turns so that a noisy machine hits both."""
-    first(), second()  # warm up
-    ratios = []
-    for _ in range(rounds):
-        times = []
-        for work in (first, second):
-            began = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - began)
-        ratios.append(times[0] / times[1])
-    return ratios
+def _path(chosen: argparse.Namespace) -> dict[str, Any]:
+    others = {} if chosen.decoder_url is None else {"of decoder_url": partial(_write_elsewhere, chosen.decoder_url)}
+    report = measure_path(get_backbone(BackboneConfig()), chosen.rounds, others=others, say=_say)
+    if chosen.output is not None:
+        chosen.output.with_suffix(".svg").write_text(picture(report["shares"]), encoding="utf-8")
+    return report
 
 
-def measure(backbone: Backbone, rounds: int) -> dict[str, Any]:
-    """Every ratio with its median, least and greatest value."""
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-
-    def ids(count: int) -> list[int]:
-        vocabulary = backbone.model.config.vocab_size
-        return torch.randint(100, vocabulary, (count,), generator=generator).tolist()
-
-    prompt, generated = ids(PROMPT_TOKENS), ids(GENERATED_TOKENS)
-    candidates = [ids(TITLE_TOKENS) for _ in range(CANDIDATES)]
-
-    def forward(tokens: int) -> Callable[[], Any]:
-        step = torch.tensor([ids(tokens)], device=backbone.device)
-
-        def run() -> None:
-            with torch.inference_mode():
-                backbone.model.model(input_ids=step, use_cache=False)
-
-        return run
-
-    def packed() -> None:
-        score_candidates(backbone, prompt, candidates)
-
-    def one_by_one() -> None:
-        for candidate in candidates[:4]:  # a fifth of the work, scaled below
-            score_candidates(backbone, prompt, [candidate])
-
-    def probe() -> None:
-        influence(backbone, prompt, generated, -1, "mean")
-
-    alone = [CANDIDATES / 4 / r for r in _interleaved(packed, one_by_one, rounds)]
-    return {
-        "one-by-one over packed scoring": _summary(alone),
-        "packed scoring over one forward of as many tokens": _summary(
-            _interleaved(packed, forward(PROMPT_TOKENS + CANDIDATES * (TITLE_TOKENS - 1)), rounds)
-        ),
-        "attention of generated rows over a plain forward": _summary(
-            _interleaved(probe, forward(PROMPT_TOKENS + GENERATED_TOKENS), rounds)
-        ),
-    }
+def _write_elsewhere(url: str, prompt: Sequence[int], tokens: int) -> None:
+    """Have an OpenAI-compatible server of the same model write `tokens` tokens."""
+    asked = {"prompt": list(prompt), "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
+    httpx.post(f"{url.rstrip('/')}/completions", json=asked, timeout=600).raise_for_status()
 
 
-def _summary(ratios: list[float]) -> dict[str, float]:
-    return {"median": statistics.median(ratios), "least": min(ratios), "greatest": max(ratios)}
+def _score(chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    prompts = [n for n in PROMPTS if n <= chosen.max_tokens]
+    return measure_scoring(get_backbone(BackboneConfig(dtype="float32")), chosen.rounds, prompts, say=_say)
 
 
 def _with_a_model(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -97,6 +58,7 @@ def _with_a_model(chosen: argparse.Namespace) -> dict[str, Any]:
     model = llama_7b("cuda") if backbone is None else backbone.model
     device = torch.cuda.get_device_name() if model.device.type == "cuda" else platform.processor() or "cpu"
     report: dict[str, Any] = {
+        "commit": source_commit(),
         "backbone": "LLaMA-2-7B's shape, random weights" if backbone is None else backbone.name,
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": f"{model.device} ({device})",
@@ -104,14 +66,16 @@ def _with_a_model(chosen: argparse.Namespace) -> dict[str, Any]:
         "versions": _versions("webrec", "torch", "transformers"),
         "rounds": chosen.rounds,
     }
-    if backbone is not None and chosen.only != "heads":
-        report |= {
-            "prompt_tokens": PROMPT_TOKENS,
-            "candidates": f"{CANDIDATES} of {TITLE_TOKENS} tokens",
-            "generated_tokens": GENERATED_TOKENS,
-            "ratios": measure(backbone, chosen.rounds),
-        }
-    if chosen.only != "graph":
+    parts: dict[str, Callable[[], Any]] = {
+        "path": lambda: _path(chosen),
+        "cold": lambda: measure_cold(min(chosen.rounds, 3), say=_say),
+        "memory": lambda: measure_memory(get_backbone(BackboneConfig()), say=_say),
+        "score": lambda: _score(chosen),
+    }
+    for name, part in parts.items():
+        if backbone is not None and name in chosen.only:
+            report[name] = part()
+    if "heads" in chosen.only:
         lengths = [n for n in LENGTHS if n <= chosen.max_tokens]
         rows = measure_heads(model, chosen.rounds, lengths, say=_say)
         report["heads"] = rows
@@ -134,9 +98,11 @@ def main() -> None:
     """Measure, print as JSON, and write it where `--output` says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements of each ratio (default: %(default)s)")
-    parser.add_argument("--only", choices=["graph", "heads", "index", "actors"], help="measure one part only")
     parser.add_argument(
-        "--max-tokens", type=int, default=max(LENGTHS), help="longest prompt for heads (default: %(default)s)"
+        "--only", nargs="+", choices=PARTS, help="measure these parts only (default: all but index and actors)"
+    )
+    parser.add_argument(
+        "--max-tokens", type=int, default=max(LENGTHS), help="longest prompt for score and heads (default: %(default)s)"
     )
     parser.add_argument(
         "--llama-7b", action="store_true", help="heads beside LLaMA-2-7B's shape, random weights, bfloat16, on CUDA"
@@ -147,18 +113,26 @@ def main() -> None:
     parser.add_argument(
         "--sizes", type=int, nargs="*", default=SIZES, help="pages of the recombined collections (default: %(default)s)"
     )
-    parser.add_argument("--output", type=Path, help="file to write the result to, as JSON")
+    parser.add_argument(
+        "--decoder-url",
+        help="OpenAI-compatible server (llama.cpp, vLLM) of the same model, to write beside ours in path",
+    )
+    parser.add_argument(
+        "--output", type=Path, help="file to write the result to, as JSON; path puts a picture beside it"
+    )
     chosen = parser.parse_args()
-    if chosen.only == "index" and chosen.pages is None:
+    if chosen.only is None:
+        chosen.only = [*ALWAYS, *(["index"] if chosen.pages is not None else [])]
+    if "index" in chosen.only and chosen.pages is None:
         parser.error("--only index needs --pages, a folder or JSONL file of pages")
-    report: dict[str, Any] = {} if chosen.only in {"index", "actors"} else _with_a_model(chosen)
-    if chosen.pages is not None and chosen.only in {None, "index"}:
+    report: dict[str, Any] = _with_a_model(chosen) if set(chosen.only) & set(ALWAYS) else {}
+    if "index" in chosen.only:
         report |= {
             "machine": platform.machine(),
             "versions": _versions("webrec", "tantivy") | report.get("versions", {}),
         }
         report["index"] = measure_index(chosen.pages, chosen.sizes, say=_say)
-    if chosen.only == "actors":  # takes a quarter of an hour, so only when asked for
+    if "actors" in chosen.only:
         from webrec.eval.bench_actors import measure_actors
 
         rows = measure_actors(rounds=min(chosen.rounds, 2), say=_say)

@@ -87,7 +87,7 @@ def measure_heads(
                 clock.forward(ids)  # warm up
             peaks, times = [], []
             for _ in range(passes):
-                peak, taken = _peak_mib(partial(clock.forward, ids), llama.device)
+                peak, taken = peak_mib(partial(clock.forward, ids), llama.device)
                 peaks.append(peak)
                 times.append(taken)
             row = {
@@ -185,7 +185,7 @@ class _HeadClock:
         return float(first.elapsed_time(second)) / 1000
 
 
-def _peak_mib(work: Callable[[], T], device: torch.device) -> tuple[float, T]:
+def peak_mib(work: Callable[[], T], device: torch.device) -> tuple[float, T]:
     """Most memory that `work` takes beyond what was taken before, in MiB, and what it returns."""
     import torch
 

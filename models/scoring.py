@@ -1,7 +1,8 @@
 """Log-likelihood of every candidate as the answer to one prompt, the prompt computed once.
 
-Candidates are packed behind the prompt's cache in one sequence. Each restarts at the position after the prompt and
-attends to the prompt and itself only, so packing changes no score beyond rounding.
+Candidates are packed behind the prompt in one sequence. Each restarts at the position after the prompt and attends to the
+prompt and itself only, so packing changes no score beyond rounding. One pass computes all of it where the candidates fit into
+one pack; else packs follow behind the prompt's cache.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from webrec.errors import RunCancelled
+from webrec.models.packed_attention import PackLayout, for_packs
 from webrec.models.turns import turns_of
 
 if TYPE_CHECKING:
     import torch
-    from transformers import DynamicCache
 
     from webrec.models.backbone import Backbone
 
-PACK_TOKENS = 512
+PACK_TOKENS = 1024
 _LOGIT_ROWS = 256
 
 
@@ -56,38 +57,15 @@ def score_candidates(
         raise ValueError("prompt and candidates need at least one token each")
     turns = turns_of(backbone.device)
     results: list[CandidateLikelihood] = []
+    packs = list(_packs(candidates, pack_tokens))
     with torch.inference_mode():
-        with turns.take():
-            read = _read(backbone, prompt)
-        for pack in _packs(candidates, pack_tokens):
+        asked = _Asked(backbone, prompt, keep=len(packs) > 1)
+        for pack in packs:
             if cancelled():
                 raise RunCancelled("the run was cancelled while candidates were being scored")
             with turns.take():
-                results += _score_pack(backbone, *read, pack)
+                results += asked.score(pack)
     return results
-
-
-def _read(backbone: Backbone, prompt: Sequence[int]) -> tuple[DynamicCache, int, torch.Tensor]:
-    """The prompt's cache, its positions, and the log-probabilities of what follows it, shape (vocabulary)."""
-    import torch
-    from transformers import DynamicCache
-
-    model, device = backbone.model, backbone.device
-    cache = DynamicCache(config=model.config)
-    inputs = model.model.embed_tokens(torch.tensor([list(prompt)], device=device))
-    # The soft prompt is put in front here: PEFT's own forward drops the position ids that packing needs.
-    virtual = inputs[0, :0] if backbone.soft_prompt is None else backbone.soft_prompt.to(inputs)
-    inputs = torch.cat([virtual[None], inputs], 1)
-    nodes = torch.arange(inputs.shape[1], device=device)[None] >= len(virtual)
-    hidden = model.model(
-        inputs_embeds=inputs, past_key_values=cache, use_cache=True, **_node_mask(backbone, nodes)
-    ).last_hidden_state
-    return cache, inputs.shape[1], model.lm_head(hidden[:, -1]).float().log_softmax(-1)[0]
-
-
-def _node_mask(backbone: Backbone, nodes: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Which tokens a head reads; without one the model is not told."""
-    return {"node_mask": nodes} if backbone.has_head else {}
 
 
 def _packs(candidates: Sequence[Sequence[int]], limit: int) -> Iterator[list[Sequence[int]]]:
@@ -103,41 +81,80 @@ def _packs(candidates: Sequence[Sequence[int]], limit: int) -> Iterator[list[Seq
         yield pack
 
 
-def _score_pack(
-    backbone: Backbone, cache: DynamicCache, prompt_length: int, after_prompt: torch.Tensor, pack: list[Sequence[int]]
-) -> list[CandidateLikelihood]:
-    import torch
+class _Asked:
+    """A prompt to which packs of candidates are answers. With `keep` its cache is kept from one pack to the next."""
 
-    model, device = backbone.model, after_prompt.device
-    # The last token of a candidate predicts nothing that is scored, so it is not computed.
-    inputs = [i for c in pack for i in c[:-1]]
-    targets = torch.tensor([i for c in pack for i in c[1:]], device=device)
-    totals = after_prompt[torch.tensor([c[0] for c in pack], device=device)].double()
-    if inputs:
-        owner = torch.tensor([n for n, c in enumerate(pack) for _ in c[:-1]], device=device)
-        step = torch.tensor([s for c in pack for s in range(len(c) - 1)], device=device)
-        hidden = model.model(
-            input_ids=torch.tensor([inputs], device=device),
-            position_ids=(prompt_length + step)[None],
-            attention_mask=_pack_mask(owner, prompt_length, model.dtype),
-            past_key_values=cache,
-            use_cache=True,
-            **_node_mask(backbone, torch.zeros_like(owner, dtype=torch.bool)[None]),
+    def __init__(self, backbone: Backbone, prompt: Sequence[int], *, keep: bool) -> None:
+        from transformers import DynamicCache
+
+        self._backbone, self._decoder = backbone, for_packs(backbone.model)
+        self._prompt, self._read = list(prompt), 0
+        self._cache = DynamicCache(config=backbone.model.config) if keep else None
+        self._last: torch.Tensor | None = None
+
+    def score(self, pack: Sequence[Sequence[int]]) -> list[CandidateLikelihood]:
+        """The likelihoods of the candidates of `pack`."""
+        import torch
+
+        if self._cache is None:
+            hidden = self._pass(self._prompt, pack)
+        else:
+            if self._last is None:
+                self._last = self._pass(self._prompt, [])
+                self._read = self._cache.get_seq_length()
+            hidden = self._last
+            if any(len(c) > 1 for c in pack):
+                hidden = torch.cat([hidden, self._pass([], pack)])
+                self._cache.crop(self._read - self._cache.get_seq_length())
+        return _likelihoods(self._backbone.model.lm_head, hidden, pack)
+
+    def _pass(self, prompt: Sequence[int], pack: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Hidden states of the last of `prompt` and of all candidates' tokens less the last ones, shape (tokens, hidden)."""
+        import torch
+
+        backbone, device = self._backbone, self._backbone.device
+        # The last token of a candidate predicts nothing that is scored, so it is not computed.
+        ids = [*prompt, *(i for c in pack for i in c[:-1])]
+        inputs = backbone.model.model.embed_tokens(torch.tensor([ids], device=device))
+        if prompt and backbone.soft_prompt is not None:
+            # Put in front here: PEFT's own forward drops the position ids that packing needs.
+            inputs = torch.cat([backbone.soft_prompt.to(inputs)[None], inputs], 1)
+        lengths = [len(c) - 1 for c in pack]
+        own = sum(lengths)
+        read = inputs.shape[1] - own
+        after = torch.tensor([step for length in lengths for step in range(length)], dtype=torch.long, device=device)
+        after += read + self._read
+        layout = PackLayout.of(lengths, read + self._read, device, inputs.dtype)
+        # Which tokens a head reads; without one the model is not told.
+        nodes = torch.arange(inputs.shape[1], device=device)[None]
+        nodes = (nodes >= read - len(prompt)) & (nodes < read)
+        hidden: torch.Tensor = self._decoder(
+            inputs_embeds=inputs,
+            position_ids=torch.cat([torch.arange(read, device=device), after])[None],
+            past_key_values=self._cache,
+            use_cache=self._cache is not None,
+            pack=layout,
+            **({"node_mask": nodes} if backbone.has_head else {}),
         ).last_hidden_state[0]
-        cache.crop(-len(inputs))
-        for start in range(0, len(inputs), _LOGIT_ROWS):
-            rows = slice(start, start + _LOGIT_ROWS)
-            log_p = model.lm_head(hidden[rows]).float().log_softmax(-1)
-            totals.index_add_(0, owner[rows], log_p.gather(-1, targets[rows, None])[:, 0].double())
-    return [CandidateLikelihood(t, len(c)) for t, c in zip(totals.tolist(), pack, strict=True)]
+        return hidden[max(read - 1, 0) :]
 
 
-def _pack_mask(owner: torch.Tensor, prompt_length: int, dtype: torch.dtype) -> torch.Tensor:
-    """Additive mask, shape (1, 1, tokens, prompt + tokens): the prompt, and earlier tokens of the same candidate."""
+def _likelihoods(
+    head: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor, pack: Sequence[Sequence[int]]
+) -> list[CandidateLikelihood]:
+    """Of each candidate of `pack`. The first of `hidden` predicts all first tokens, the others one of the later ones each."""
     import torch
 
-    tokens = owner.shape[0]
-    own = (owner[:, None] == owner[None, :]).tril()
-    seen = torch.cat([own.new_ones(tokens, prompt_length), own], dim=1)
-    mask = torch.zeros(seen.shape, dtype=dtype, device=owner.device)
-    return mask.masked_fill(~seen, torch.finfo(dtype).min)[None, None]
+    first, later = [c[0] for c in pack], [i for c in pack for i in c[1:]]
+    owner = [*range(len(pack)), *(n for n, c in enumerate(pack) for _ in c[1:])]
+    tokens = torch.tensor([*first, *later], device=hidden.device)
+    owners = torch.tensor(owner, device=hidden.device)
+    by = (torch.arange(len(owner), device=hidden.device) - len(pack) + 1).clamp(min=0)
+    totals = torch.zeros(len(pack), dtype=torch.float64, device=hidden.device)
+    for start in range(0, len(hidden), _LOGIT_ROWS):
+        logits = head(hidden[start : start + _LOGIT_ROWS]).float()
+        mine = slice(start + len(pack) - 1 if start else 0, start + len(logits) + len(pack) - 1)
+        rows = by[mine] - start
+        log_p = logits[rows, tokens[mine]] - logits.logsumexp(-1)[rows]
+        totals.index_add_(0, owners[mine], log_p.double())
+    return [CandidateLikelihood(t, len(c)) for t, c in zip(totals.tolist(), pack, strict=True)]

@@ -8,7 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from webrec.eval import attacks, bench_actors, bench_index, full_ranking, head_learning, page_flags, rerank_effect
+from webrec.eval import (
+    attacks,
+    bench_actors,
+    bench_index,
+    bench_tables,
+    full_ranking,
+    head_learning,
+    page_flags,
+    reasoning_limit,
+    rerank_effect,
+)
 from webrec.eval.report.run import from_result
 from webrec.eval.report.view import Table, run_view
 from webrec.eval.report.write import markdown_table
@@ -74,6 +84,17 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "full": lambda: full_ranking.full_table(_report("evaluations/full_ranking.json")),
     },
     "evaluate.md": {"actors": lambda: bench_actors.actors_table(_report("bench_actors.json"))},
+    "performance.md": {
+        "goals": lambda: bench_tables.goals_table(_report("bench_path.json")["path"], _report("bench_score.json")),
+        "shares": lambda: bench_tables.shares_table(_report("bench_path.json")["path"]),
+        "ratios": lambda: bench_tables.ratios_table(_report("bench_path.json")["path"]),
+        "cold": lambda: bench_tables.cold_table(_report("bench_cold.json")["cold"]),
+        "scoring": lambda: bench_tables.scoring_table(
+            _report("bench_score.json"), _report("bench_score_two_passes.json")
+        ),
+        "memory": lambda: bench_tables.memory_table(_report("bench_cold.json")["memory"]),
+        "limits": lambda: reasoning_limit.limits_table(_report("reasoning_limit.json")),
+    },
     "local-index.md": {"index": lambda: bench_index.index_table(_report("bench_index.json")["index"])},
 }
 

@@ -1,0 +1,82 @@
+"""The least time that this machine could take: arithmetic over its measured matrix rate, bytes over its measured memory bandwidth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
+
+_SIDE = 2048
+_BYTES = 2**30
+_TRIES = 7
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What torch reaches here with its present threads, in float32: the best of a few tries."""
+
+    flops: float
+    """Additions and multiplications a second of a square matrix product."""
+    bandwidth: float
+    """Bytes a second that are read from memory, from an array far larger than what decoding reads at once."""
+
+    @classmethod
+    def measured(cls) -> Machine:
+        """Measure now; takes seconds."""
+        import torch
+
+        square, long = torch.randn(_SIDE, _SIDE), torch.ones(_BYTES // 4)
+        wide = long.view(-1, 1024)
+        vector = torch.ones(1024)
+        reading = min(_best(lambda: long.sum()), _best(lambda: wide @ vector))
+        return cls(2 * _SIDE**3 / _best(lambda: square @ square), _BYTES / reading)
+
+
+def _best(work: Callable[[], Any]) -> float:
+    times = []
+    for _ in range(_TRIES):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a LLaMA has to compute and to read, whatever the program."""
+
+    weights: int
+    """Weights that every token is multiplied with, without the vocabulary's."""
+    vocabulary: int
+    """Weights of the output layer."""
+    attention: int
+    """Additions and multiplications for one token that attends to one other, over all layers."""
+    weight_bytes: int
+
+    @classmethod
+    def of(cls, model: LlamaForCausalLM) -> Work:
+        """The work of `model`."""
+        config: Any = model.config
+        head: Any = model.lm_head.weight
+        inner = sum(p.numel() for layer in model.model.layers for p in layer.parameters() if p.dim() == 2)
+        width = config.num_attention_heads * config.head_dim
+        return cls(inner, head.numel(), 4 * width * config.num_hidden_layers, head.element_size())
+
+    def reading(self, machine: Machine, tokens: int, logits: int, *, behind: int = 0, own: int = 0) -> float:
+        """Seconds to read `tokens` tokens, then `behind` more that see all of them and, together, `own` pairs of their own."""
+        pairs = tokens * (tokens + 1) / 2 + behind * tokens + own
+        flops = 2 * self.weights * (tokens + behind) + 2 * self.vocabulary * logits + self.attention * pairs
+        return max(flops / machine.flops, self.pass_bytes / machine.bandwidth)
+
+    def writing(self, machine: Machine, passes: int, held: float) -> float:
+        """Seconds of `passes` passes over a token or so each, with `held` tokens in the cache; bound by memory."""
+        return passes * self.pass_bytes / machine.bandwidth + passes * held * self.attention / machine.flops
+
+    @property
+    def pass_bytes(self) -> int:
+        """Bytes of weights that one pass reads."""
+        return (self.weights + self.vocabulary) * self.weight_bytes
