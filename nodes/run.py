@@ -19,10 +19,10 @@ from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.nodes.context import RunContext, effective_context, make_context
 from webrec.nodes.query_strategies import QueryStrategy
+from webrec.nodes.threads import in_thread
 from webrec.tools.providers.registry import ProviderFactory
 
 T = TypeVar("T")
-_threads = ThreadPoolExecutor(max_workers=64, thread_name_prefix="webrec-node")
 Update = dict[str, Any]
 
 
@@ -82,7 +82,7 @@ def as_node(name: str, function: NodeFunction, resources: Resources) -> Runnable
         run, began = start(state, cancelled.is_set), time.perf_counter()
         try:
             in_loop = inspect.iscoroutinefunction(function)
-            update = function(state, run) if in_loop else await _in_thread(function, state, run)
+            update = function(state, run) if in_loop else await in_thread(function, state, run)
             if inspect.isawaitable(update):
                 update = await update
         except asyncio.CancelledError:
@@ -100,12 +100,6 @@ def as_node(name: str, function: NodeFunction, resources: Resources) -> Runnable
         return update
 
     return RunnableLambda(call, afunc=call_async, name=name)
-
-
-async def _in_thread(function: NodeFunction, state: Any, run: Run) -> Any:
-    """`asyncio.to_thread` with more threads than it has on a small machine: those that wait for the backbone compute nothing."""
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_threads, copy_context().run, function, state, run)
 
 
 async def _awaited(update: Awaitable[Update]) -> Update:
