@@ -112,6 +112,18 @@ class DecoderConfig(BaseModel):
     )
 
 
+class ReuseConfig(BaseModel):
+    """Whether what models computed is kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reuse_computed: bool = Field(
+        default=False,
+        description="Keep reasoning and page embeddings in the cache folder, by their content, and use them again: the same results "
+        "(docs/decoders.md). Off, every run computes anew, so that its times are those of computing.",
+    )
+
+
 class KeywordConfig(BaseModel):
     """How keywords are picked from the backbone's own tokens (Eq. 1-5)."""
 

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Mapping
 
 from webrec.models.backbone import Backbone
 from webrec.models.decode_step import Watched
-from webrec.models.decoding import Decoded, decode_greedily
+from webrec.models.decoding import Decoded
+from webrec.models.kept_reasoning import decode_kept
 from webrec.models.teacher_forcing import Forced
 from webrec.models.words import token_spans
 from webrec.nodes.context import RunContext
@@ -39,9 +40,10 @@ def reason(state: State, run: Run) -> Update | Awaitable[Update]:
         ids.append(token)
         run.emit("token", text=backbone.chat.decode(ids[-1:]), count=len(ids), limit=limit)
 
-    decoded = decode_greedily(
+    (decoded,) = decode_kept(
+        run.kept(),
         backbone,
-        question.ids,
+        [question.ids],
         limit,
         watched=watched_by(run.context, run.resources.strategies),
         on_token=on_token,

@@ -17,6 +17,7 @@ from langgraph.runtime import get_runtime
 
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
+from webrec.models.content_store import ContentStore, open_content_store
 from webrec.nodes.context import RunContext, effective_context, make_context
 from webrec.nodes.query_strategies import QueryStrategy
 from webrec.nodes.threads import in_thread
@@ -56,8 +57,17 @@ class Run:
         """The backbone that scores: with the adapter, if the run has one, on the same weights."""
         return get_backbone(self._backbone_config())
 
+    def kept(self) -> ContentStore | None:
+        """Where results are kept by content, if the run wants that."""
+        return kept_by(self.context)
+
     def _backbone_config(self) -> BackboneConfig:
         return BackboneConfig(**{name: getattr(self.context, name) for name in BackboneConfig.model_fields})
+
+
+def kept_by(context: RunContext) -> ContentStore | None:
+    """Where a run with these settings keeps results by content."""
+    return open_content_store() if context.reuse_computed else None
 
 
 NodeFunction = Callable[[Any, Run], Update | Awaitable[Update]]

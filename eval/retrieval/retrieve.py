@@ -17,7 +17,8 @@ from webrec.graph.build import Graph, build_graph
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.models.decode_step import Watched
-from webrec.models.decoding import Decoded, decode_together
+from webrec.models.decoding import Decoded
+from webrec.models.kept_reasoning import decode_kept
 from webrec.models.teacher_forcing import Forced
 from webrec.models.threads import torch_threads
 from webrec.nodes.context import RunContext
@@ -25,7 +26,7 @@ from webrec.nodes.external_decoder import Question, written_elsewhere
 from webrec.nodes.prompt import User
 from webrec.nodes.query_strategies import BUILTIN, strategy_of
 from webrec.nodes.reason import as_reasoning, question_of, read_elsewhere, reason, watched_by
-from webrec.nodes.run import Run, Update, run_blocking
+from webrec.nodes.run import Run, Update, kept_by, run_blocking
 from webrec.nodes.state import State
 
 
@@ -106,7 +107,9 @@ class Retriever:
         watched = watched_by(self._config, BUILTIN)
         written: Sequence[Decoded | Forced]
         if self._config.decoder_url is None:
-            written = decode_together(backbone, asked, self._config.reasoning_tokens, watched=watched)
+            written = decode_kept(
+                kept_by(self._config), backbone, asked, self._config.reasoning_tokens, watched=watched
+            )
         else:
             written = run_blocking(self._elsewhere(backbone, [questions[prompt] for prompt in asked], watched))
         self._written = dict(zip(asked, written, strict=True))

@@ -18,6 +18,7 @@ from webrec.eval.retrieval.corpus import Corpus, build_corpus
 from webrec.eval.retrieval.found import found_table, read_found, search_pieces
 from webrec.eval.retrieval.page_source import PageSource
 from webrec.eval.retrieval.retrieve import FoundPage, Retrieved, Retriever
+from webrec.models import kept_reasoning
 from webrec.models.backbone import get_backbone
 from webrec.models.config import BackboneConfig
 
@@ -155,3 +156,17 @@ def test_an_external_decoder_is_asked_side_by_side_and_finds_the_same(corpus: Co
     assert server.most_under_way == 3  # two examples ask the same
     assert [replace(found, seconds=0) for found in asked] == [replace(found, seconds=0) for found in own]
     assert replace(alone[0], seconds=0) == replace(own[0], seconds=0)
+
+
+def test_reasoning_is_shared_by_retrievals_that_ask_the_same(
+    corpus: Corpus, config: RetrievalConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBREC_CACHE", str(tmp_path / "cache"))
+    keywords = config.model_copy(update={"query_strategy": "keywords", "language": "xx", "reuse_computed": True})
+    examples = [replace(EXAMPLE, key=f"u{n}#0", history=tuple(ITEMS)[:n]) for n in (1, 2, 3)]
+    first = Retriever(keywords, ITEMS, corpus).retrieve(examples)
+    monkeypatch.setattr(kept_reasoning, "decode_together", lambda *_, **__: pytest.fail("written again"))
+    fewer = keywords.model_copy(update={"keywords": 2, "name": "fewer"})
+    again = Retriever(fewer, ITEMS, corpus).retrieve(examples)
+    assert [found.tokens_written for found in again] == [found.tokens_written for found in first]
+    assert all(set(few.keywords) <= set(many.keywords) for few, many in zip(again, first, strict=True))
