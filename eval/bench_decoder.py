@@ -45,6 +45,8 @@ def measure(
             state = _user(name, number)
             own, own_seconds = _keywords(state, context)
             other, other_seconds = _keywords(state, elsewhere)
+            if not number:  # the first round warms both up
+                continue
             ours, theirs = Reasoning.model_validate(own["reasoning"]), Reasoning.model_validate(other["reasoning"])
             row = {
                 "round": number,
@@ -55,12 +57,11 @@ def measure(
                 "external_tokens": len(theirs.tokens),
                 "agreement": theirs.agreement,
                 "same_text": ours.text == theirs.text,
-                "keyword_overlap": overlap(own["keywords"], other["keywords"]),
+                "keyword_overlap": round(overlap(own["keywords"], other["keywords"]), 4),
                 **_pass_cost(state, theirs, elsewhere),
             }
-            if number:  # the first round warms both up
-                rows.append(row)
-                say(json.dumps(row))
+            rows.append(row)
+            say(json.dumps(row))
     return rows
 
 
@@ -97,7 +98,7 @@ async def _awaited(update: Awaitable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _pass_cost(state: dict[str, Any], reasoning: Reasoning, context: RunContext) -> dict[str, Any]:
-    """The pass that reads attention and entropy, over plain forwards of the same model over the same tokens; medians of five."""
+    """The pass that reads attention and entropy, over plain forwards of the same model over the same tokens; medians of three."""
     import torch
 
     backbone = _run(context).backbone()
@@ -123,7 +124,7 @@ def _pass_cost(state: dict[str, Any], reasoning: Reasoning, context: RunContext)
         with torch.inference_mode():
             backbone.model(input_ids=batch, use_cache=False)
 
-    times = _in_turns([read, trunk, text_logits, all_logits], 5)
+    times = _in_turns([read, trunk, text_logits, all_logits], 3)
     return {
         "prompt_tokens": before,
         "pass_seconds": round(times[0], 4),
@@ -192,7 +193,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the backbone (default: %(default)s)")
     parser.add_argument("--reasoning-tokens", type=int, default=128, help="limit of both (default: %(default)s)")
     parser.add_argument(
-        "--rounds", type=int, default=5, help="rounds over the packaged examples (default: %(default)s)"
+        "--rounds", type=int, default=3, help="rounds over the packaged examples (default: %(default)s)"
     )
     parser.add_argument("--output", type=Path, help="file to write the result to, as JSON")
     chosen = parser.parse_args()
