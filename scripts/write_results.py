@@ -8,7 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from webrec.eval import attacks, bench_actors, bench_index, full_ranking, head_learning, page_flags, rerank_effect
+from webrec.eval import (
+    attacks,
+    bench_actors,
+    bench_decoder,
+    bench_index,
+    full_ranking,
+    head_learning,
+    page_flags,
+    rerank_effect,
+)
 from webrec.eval.report.run import from_result
 from webrec.eval.report.view import Table, run_view
 from webrec.eval.report.write import markdown_table
@@ -73,6 +82,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "rivals": cells("rivals"),
         "full": lambda: full_ranking.full_table(_report("evaluations/full_ranking.json")),
     },
+    "decoders.md": {"decoder": lambda: bench_decoder.decoder_table(_report("bench_decoder.json"))},
     "evaluate.md": {"actors": lambda: bench_actors.actors_table(_report("bench_actors.json"))},
     "local-index.md": {"index": lambda: bench_index.index_table(_report("bench_index.json")["index"])},
 }

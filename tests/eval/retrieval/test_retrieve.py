@@ -170,3 +170,11 @@ def test_reasoning_is_shared_by_retrievals_that_ask_the_same(
     again = Retriever(fewer, ITEMS, corpus).retrieve(examples)
     assert [found.tokens_written for found in again] == [found.tokens_written for found in first]
     assert all(set(few.keywords) <= set(many.keywords) for few, many in zip(again, first, strict=True))
+
+
+def test_settings_that_change_nothing_do_not_tell_retrievals_apart(config: RetrievalConfig) -> None:
+    same = config.model_copy(update={"reuse_computed": True, "decoder_seconds": 5.0})
+    assert same.counted() == config.counted()
+    asked = config.model_copy(update={"decoder_url": "http://127.0.0.1:1/v1"})
+    assert asked.counted() != config.counted()
+    assert asked.model_copy(update={"decoder_api": "chat"}).counted() != asked.counted()
