@@ -85,6 +85,46 @@ class ReasonConfig(BaseModel):
     )
 
 
+class DecoderConfig(BaseModel):
+    """Who writes the reasoning, if not the backbone itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    decoder_url: str | None = Field(
+        default=None,
+        max_length=500,
+        description="Address of an OpenAI-compatible server (llama.cpp, vLLM) that writes the reasoning in the backbone's place, "
+        "e.g. http://127.0.0.1:8080/v1; the backbone then reads the text in one pass (docs/decoders.md).",
+        json_schema_extra={"examples": ["http://127.0.0.1:8080/v1"]},
+    )
+    decoder_model: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=500,
+        description="Name of the model to ask that server for; unset: the only one it has.",
+    )
+    decoder_api: Literal["completions", "chat"] = Field(
+        default="completions",
+        description="completions: the server gets the backbone's own prompt tokens, so it must serve the same model (quantised or "
+        "not). chat: it gets the question as a chat message, and may serve any model.",
+    )
+    decoder_seconds: float = Field(
+        default=120.0, gt=0, le=3600, description="Longest wait for that server's text, retries included, in seconds."
+    )
+
+
+class ReuseConfig(BaseModel):
+    """Whether what models computed is kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reuse_computed: bool = Field(
+        default=False,
+        description="Keep reasoning and page embeddings in the cache folder, by their content, and use them again: the same results "
+        "(docs/decoders.md). Off, every run computes anew, so that its times are those of computing.",
+    )
+
+
 class KeywordConfig(BaseModel):
     """How keywords are picked from the backbone's own tokens (Eq. 1-5)."""
 

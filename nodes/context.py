@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from webrec.errors import ConfigurationError
-from webrec.models.config import BackboneConfig, KeywordConfig, ReasonConfig, ScoreConfig
+from webrec.models.config import BackboneConfig, DecoderConfig, KeywordConfig, ReasonConfig, ReuseConfig, ScoreConfig
 from webrec.nodes.validation import first_error
 from webrec.tools.config import FetchConfig, LeakageConfig, LimitsConfig, ReadConfig, RerankConfig, SearchConfig
 
@@ -16,6 +16,8 @@ from webrec.tools.config import FetchConfig, LeakageConfig, LimitsConfig, ReadCo
 class RunContext(
     BackboneConfig,
     ReasonConfig,
+    DecoderConfig,
+    ReuseConfig,
     KeywordConfig,
     SearchConfig,
     LimitsConfig,

@@ -62,6 +62,13 @@ class Reasoning(BaseModel):
     stop_list: str | None = Field(
         default=None, description="Language of the stop list used, 'none: LANGUAGE' where there is none."
     )
+    decoder: str | None = Field(
+        default=None, description="Address of the external decoder that wrote it, if the backbone did not."
+    )
+    agreement: float | None = Field(
+        default=None,
+        description="Share of an external decoder's tokens that the backbone would have written there itself.",
+    )
 
 
 class SearchOutcome(BaseModel):

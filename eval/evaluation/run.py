@@ -164,7 +164,7 @@ def description(
                 if isinstance(model, BackboneConfig)
             },
             "corpora": {name: corpus.digest for name, corpus in corpora.items()},
-            "retrievals": {r.name: r.model_dump(mode="json") for r in config.retrievals},
+            "retrievals": {r.name: r.counted() for r in config.retrievals},
             "seeds": list(config.seeds),
             "part": config.part,
         },
