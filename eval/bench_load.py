@@ -67,10 +67,10 @@ class Load:
         for request in self.requests:
             self.alone.append(await self.ask(client, request))
 
-    async def ask(self, client: httpx.AsyncClient, request: dict[str, list[str]], timeout: float = 900) -> Any:
+    async def ask(self, client: httpx.AsyncClient, request: dict[str, list[str]], patience: float = 900) -> Any:
         """One run without a thread, as `POST /runs/wait` answers it."""
         body = {"assistant_id": "webrec", "input": request, "context": self.context, "on_disconnect": "cancel"}
-        answer = await client.post(f"{self.served.url}/runs/wait", json=body, timeout=timeout)
+        answer = await client.post(f"{self.served.url}/runs/wait", json=body, timeout=patience)
         answer.raise_for_status()
         return answer.json()
 
@@ -119,7 +119,7 @@ class Load:
     async def _leave(self, client: httpx.AsyncClient, number: int) -> None:
         """Hang up after a moment, which cancels the run."""
         try:
-            await self.ask(client, self.requests[number % len(self.requests)], timeout=0.2 + number % 7 / 10)
+            await self.ask(client, self.requests[number % len(self.requests)], patience=0.2 + number % 7 / 10)
         except httpx.TimeoutException:
             self.outcomes["left"] += 1
         except httpx.HTTPError as error:
@@ -187,7 +187,7 @@ async def _load(served: Served, context: dict[str, Any], clients: int, runs: int
 async def _freed(served: Served, patience: float = 60) -> dict[str, Any]:
     """The slots in use once no client asks any more, and how long that took."""
     began = time.monotonic()
-    while any((held := served.under_way()).values()) and time.monotonic() - began < patience:
+    while any((held := served.under_way()).values()) and time.monotonic() - began < patience:  # noqa: ASYNC110
         await asyncio.sleep(0.2)
     return {**held, "seconds": round(time.monotonic() - began, 1)}
 

@@ -43,7 +43,7 @@ class Served:
         command += ["--port", str(self._port), "--n-jobs-per-worker", str(self._jobs)]
         log = self._folder / "log"
         with log.open("ab") as sink:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - this installation's own command
                 command,
                 cwd=self._folder,
                 stdout=sink,
@@ -99,3 +99,8 @@ def _status(pid: int) -> dict[str, int]:
     lines = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
     pairs = (line.split(":", 1) for line in lines)
     return {name: int(value.split()[0]) for name, value in pairs if name in {"VmRSS", "Threads"}}
+
+
+def resident_mb() -> float:
+    """Memory of this process, MB (10^6 bytes)."""
+    return _status(os.getpid())["VmRSS"] * 1024 / 1e6
