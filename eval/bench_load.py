@@ -139,6 +139,8 @@ class Load:
 
 def different(result: dict[str, Any], alone: dict[str, Any]) -> str | None:
     """What differs, None if nothing does but rounding."""
+    if "__error__" in result:
+        return json.dumps(result["__error__"])
     if result["keywords"] != alone["keywords"]:
         return f"keywords {result['keywords']} instead of {alone['keywords']}"
     own, other = ({r["title"]: r["score"] for r in answer["ranking"]} for answer in (result, alone))
