@@ -10,8 +10,8 @@ from webrec.models.decode_step import Watched
 from webrec.models.kept_reasoning import read_kept
 from webrec.models.teacher_forcing import Forced, cut_text
 from webrec.nodes.context import RunContext
+from webrec.nodes.node_threads import node_threads
 from webrec.nodes.run import kept_by
-from webrec.nodes.threads import in_thread
 from webrec.tools.completions import complete
 
 LEAST_AGREEMENT = 0.5
@@ -36,7 +36,7 @@ async def written_elsewhere(
     """
     limit = context.reasoning_tokens
     if limit == 0:
-        return await in_thread(read_kept, kept_by(context), backbone, question.ids, [], "limit", watched)
+        return await node_threads.call(read_kept, kept_by(context), backbone, question.ids, [], "limit", watched)
     written = await complete(context, question.ids, question.text, limit)
     ids = written.ids
     if ids is None:
@@ -46,7 +46,7 @@ async def written_elsewhere(
             "the decoder (decoder_url) wrote tokens that the backbone does not have; serve the same model, or use decoder_api=chat"
         )
     kept, stop = cut_text(ids, limit, backbone.chat.end_ids, "end" if written.ended else "limit")
-    return await in_thread(read_kept, kept_by(context), backbone, question.ids, kept, stop, watched)
+    return await node_threads.call(read_kept, kept_by(context), backbone, question.ids, kept, stop, watched)
 
 
 def doubts(forced: Forced, context: RunContext) -> list[str]:

@@ -19,8 +19,8 @@ from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.models.content_store import ContentStore, open_content_store
 from webrec.nodes.context import RunContext, effective_context, make_context
+from webrec.nodes.node_threads import node_threads
 from webrec.nodes.query_strategies import QueryStrategy
-from webrec.nodes.threads import in_thread
 from webrec.tools.providers.registry import ProviderFactory
 
 T = TypeVar("T")
@@ -76,7 +76,8 @@ NodeFunction = Callable[[Any, Run], Update | Awaitable[Update]]
 def as_node(name: str, function: NodeFunction, resources: Resources) -> RunnableLambda[Any, Update]:
     """A graph node from `function(state, run)`, sync or async, for `invoke` and `ainvoke` alike.
 
-    A sync function computes in a thread. Cancelling the awaiting task tells it to stop at its next step.
+    A sync function computes in a thread. Cancelling the awaiting task tells it to stop at its next step. Awaited, the first node
+    raises `BusyError` where too much waits already: then nothing of the run was done.
     """
 
     def start(state: Any, cancelled: Callable[[], bool]) -> Run:
@@ -88,11 +89,13 @@ def as_node(name: str, function: NodeFunction, resources: Resources) -> Runnable
         return run
 
     async def call_async(state: Any) -> Update:
+        if name == "prepare":
+            node_threads.admit()
         cancelled = threading.Event()
         run, began = start(state, cancelled.is_set), time.perf_counter()
         try:
             in_loop = inspect.iscoroutinefunction(function)
-            update = function(state, run) if in_loop else await in_thread(function, state, run)
+            update = function(state, run) if in_loop else await node_threads.call(function, state, run)
             if inspect.isawaitable(update):
                 update = await update
         except asyncio.CancelledError:
