@@ -15,7 +15,7 @@ from webrec.eval.retrieval.config import CorpusConfig, RetrievalConfig
 from webrec.eval.retrieval.corpus import resolved_corpus
 from webrec.eval.run_folder import RUN_FILE
 from webrec.eval.settings_file import read_settings, sentence
-from webrec.eval.systems.config import NEED_CORPUS, AnySystem, LanguageModelConfig
+from webrec.eval.systems.config import NEED_CORPUS, AnySystem, FusedConfig, LanguageModelConfig
 
 
 class RayConfig(BaseModel):
@@ -83,6 +83,12 @@ class EvalConfig(BaseModel):
                 raise ValueError(
                     f"systems: {system_name(system)} has a placebo and no retrieval; name one, or leave it out"
                 )
+            if isinstance(system, FusedConfig):
+                before = [system_name(s) for s in self.systems[: self.systems.index(system)]]
+                if (other := next((name for name in system.inputs if name not in before), None)) is not None:
+                    raise ValueError(
+                        f"systems: {system_name(system)} has the input {other!r}, which no system before it is called; list it first"
+                    )
             if system.kind in NEED_CORPUS and (
                 lacking := next((n for n in names_of(self) if n not in self.corpora), None)
             ):

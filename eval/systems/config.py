@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from webrec.eval.data.dataset import RankingExample
 from webrec.eval.retrieval.page_source import PageSource, Placebo
 from webrec.eval.retrieval.retrieve import Retrieved
 from webrec.eval.systems.co_occurrence import CoOccurrence
 from webrec.eval.systems.counting import InversePopularity, Popularity, Random
+from webrec.eval.systems.fused import EVIDENCE, Evidence, Fused, Scores
 from webrec.eval.systems.item_knn import ItemKNN
 from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.systems.page_counting import PageCount, TitleInPages
@@ -136,6 +137,31 @@ class LanguageModelConfig(SystemConfig, BackboneConfig):
     )
 
 
+class FusedConfig(SystemConfig):
+    """Evidence of the crowd and other systems' scores, weighed by a conditional logit (docs/crowd.md)."""
+
+    kind: Literal["fused"] = Field(default="fused", description="Weights fitted on validation targets, then frozen.")
+    evidence: tuple[Evidence, ...] = Field(
+        default=tuple(EVIDENCE),
+        description="What is counted in the training part: counts, times, items (titles, brands, categories, years).",
+    )
+    inputs: tuple[str, ...] = Field(
+        default=(), description="Names of systems listed before it whose scores are evidence as well."
+    )
+    permuted: tuple[str, ...] = Field(
+        default=(), description="Inputs whose scores are exchanged between users: a placebo."
+    )
+    penalty: float = Field(default=1000.0, gt=0, description="L2 penalty on the weights of standardised features.")
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.evidence and not self.inputs:
+            raise ValueError("evidence: a fused system needs some, or inputs; give one of them")
+        if unknown := next((name for name in self.permuted if name not in self.inputs), None):
+            raise ValueError(f"permuted: {unknown} is none of the inputs; add it there, or leave it out")
+        return self
+
+
 AnySystem = Annotated[
     RandomConfig
     | PopularityConfig
@@ -146,7 +172,8 @@ AnySystem = Annotated[
     | PageExistsConfig
     | PageCountConfig
     | TitleInPagesConfig
-    | LanguageModelConfig,
+    | LanguageModelConfig
+    | FusedConfig,
     Field(discriminator="kind"),
 ]
 SMALL_PIECES = {"llm": 16}
@@ -167,19 +194,28 @@ class Readings:
     """What there is to read for one data set.
 
     `found`: by retrieval, (part, sampling) and key. `pages_of`: pages about each item. `tuning`, `validating`: the examples that
-    a system is fine-tuned on, and chosen by.
+    a system is fine-tuned on, and chosen by. `fitting`: those that a fused system is fitted on.
     """
 
     found: Mapping[str, Mapping[tuple[str, str], Mapping[str, Retrieved]]] = field(default_factory=dict)
     pages_of: Mapping[str, int] = field(default_factory=dict)
     tuning: Sequence[RankingExample] = ()
     validating: Sequence[RankingExample] = ()
+    fitting: Sequence[RankingExample] = ()
 
 
 def build_system(
-    config: AnySystem, folder: Path, threads: int, readings: Readings, seed: int, on_event: OnEvent
+    config: AnySystem,
+    folder: Path,
+    threads: int,
+    readings: Readings,
+    seed: int,
+    on_event: OnEvent,
+    scores: Scores | None = None,
 ) -> System:
     """The system of an entry, not yet fitted. `folder`: where it may keep a training that can be resumed.
+
+    `scores`: what the systems before it said, for one that is fused of them.
 
     `on_event` hears of a training what `webrec train` hears.
     """
@@ -189,6 +225,8 @@ def build_system(
     settings = config.model_dump(exclude={"kind", "name"})
     if config.kind == "sasrec":
         return SASRec(**settings, threads=threads, folder=folder)
+    if config.kind == "fused":
+        return Fused(readings.fitting, **settings, scores=scores, folder=folder)
     if config.kind == "llm":
         backbone = BackboneConfig(**{name: settings[name] for name in BackboneConfig.model_fields})
         pages = None
