@@ -19,6 +19,7 @@ from webrec.eval.systems.config import (
     SASRecConfig,
     SystemConfig,
     TitleInPagesConfig,
+    TitleSimilarityConfig,
 )
 from webrec.eval.systems.fused import EVIDENCE
 from webrec.eval.systems.tuned_language_model import TuneConfig
@@ -81,10 +82,11 @@ def eval_tables() -> str:
             RetrievalConfig,
         ),
         ("Each entry of `systems` may be a kind alone, or a table with `kind` and:", SystemConfig),
-        ("Every kind that counts (all but `random`, `sasrec`, `llm` and `fused`) also has:", CountingConfig),
+        ("Every kind that counts (all but `random`, `sasrec`, `llm`, `fused`) also has:", CountingConfig),
         ("With `kind: co_occurrence`:", CoOccurrenceConfig),
         ("With `kind: sasrec`:", SASRecConfig),
         ("With `kind: title_in_pages`:", TitleInPagesConfig),
+        ("With `kind: title_similarity` or `page_similarity`:", TitleSimilarityConfig),
         ("With `kind: fused` ([crowd.md](crowd.md)):", FusedConfig),
         (
             "With `kind: llm`; its `prompt` is a table as in [train.md](train.md), whose `pages` count with a retrieval:",

@@ -92,7 +92,7 @@ class EvalConfig(BaseModel):
             if system.kind in NEED_CORPUS and (
                 lacking := next((n for n in names_of(self) if n not in self.corpora), None)
             ):
-                raise ValueError(f"corpora: {lacking} has none, and {system_name(system)} counts its pages; add one")
+                raise ValueError(f"corpora: {lacking} has none, and {system_name(system)} looks at its pages; add one")
         for data in self.data:
             if "covered" in data.samplings and data_name(data) not in self.corpora:
                 raise ValueError(f"corpora: {data_name(data)} has none, and covered candidates need one; add it")

@@ -20,10 +20,12 @@ from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.systems.page_counting import PageCount, TitleInPages
 from webrec.eval.systems.sasrec import SASRec
 from webrec.eval.systems.system import System
+from webrec.eval.systems.text_similarity import TextSimilarity
 from webrec.eval.systems.ties import TiesByHash
 from webrec.eval.systems.tuned_language_model import TuneConfig, TunedLanguageModel
 from webrec.eval.train_config import PromptConfig
 from webrec.models.config import BackboneConfig
+from webrec.models.sentence_encoder import MINILM
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -116,6 +118,31 @@ class TitleInPagesConfig(CountingConfig):
     retrieval: str = Field(description="Name of the retrieval whose pages it looks at.")
 
 
+class TitleSimilarityConfig(CountingConfig):
+    """How alike titles are in meaning."""
+
+    kind: Literal["title_similarity"] = Field(
+        default="title_similarity",
+        description="Cosine of sentence embeddings of the candidate's and the history's titles.",
+    )
+    by: Literal["mean", "most"] = Field(default="mean", description="The mean over the history, or the most alike.")
+    model: str = Field(
+        default=MINILM, description="minilm, or a folder or hub id in the layout of sentence-transformers."
+    )
+
+
+class PageSimilarityConfig(CountingConfig):
+    """How alike are what the corpus says of items."""
+
+    kind: Literal["page_similarity"] = Field(
+        default="page_similarity", description="The same of titles with the first page about each, if there is one."
+    )
+    by: Literal["mean", "most"] = Field(default="mean", description="The mean over the history, or the most alike.")
+    model: str = Field(
+        default=MINILM, description="minilm, or a folder or hub id in the layout of sentence-transformers."
+    )
+
+
 class LanguageModelConfig(SystemConfig, BackboneConfig):
     """A LLaMA that is asked with titles, and with pages if it has a retrieval."""
 
@@ -172,6 +199,8 @@ AnySystem = Annotated[
     | PageExistsConfig
     | PageCountConfig
     | TitleInPagesConfig
+    | TitleSimilarityConfig
+    | PageSimilarityConfig
     | LanguageModelConfig
     | FusedConfig,
     Field(discriminator="kind"),
@@ -185,20 +214,21 @@ def is_learned(system: AnySystem) -> bool:
     return system.kind in {"random", "sasrec"} or (system.kind == "llm" and bool(system.tune or system.placebo))
 
 
-NEED_CORPUS = frozenset({"page_exists", "page_count"})
-"""Kinds that count the pages of the data set's corpus."""
+NEED_CORPUS = frozenset({"page_exists", "page_count", "page_similarity"})
+"""Kinds that look at the pages of the data set's corpus."""
 
 
 @dataclass(frozen=True)
 class Readings:
     """What there is to read for one data set.
 
-    `found`: by retrieval, (part, sampling) and key. `pages_of`: pages about each item. `tuning`, `validating`: the examples that
+    `found`: by retrieval, (part, sampling) and key. `pages_of`: pages about each item; `texts_of`: the beginning of its first. `tuning`, `validating`: the examples that
     a system is fine-tuned on, and chosen by. `fitting`: those that a fused system is fitted on.
     """
 
     found: Mapping[str, Mapping[tuple[str, str], Mapping[str, Retrieved]]] = field(default_factory=dict)
     pages_of: Mapping[str, int] = field(default_factory=dict)
+    texts_of: Mapping[str, str] = field(default_factory=dict)
     tuning: Sequence[RankingExample] = ()
     validating: Sequence[RankingExample] = ()
     fitting: Sequence[RankingExample] = ()
@@ -220,7 +250,7 @@ def build_system(
     `on_event` hears of a training what `webrec train` hears.
     """
     if isinstance(config, CountingConfig):
-        counting = _counting(config, readings)
+        counting = _counting(config, readings, threads)
         return TiesByHash(counting) if config.ties == "hash" else counting
     settings = config.model_dump(exclude={"kind", "name"})
     if config.kind == "sasrec":
@@ -249,7 +279,10 @@ def build_system(
     return Random()
 
 
-def _counting(config: CountingConfig, readings: Readings) -> System:
+def _counting(config: CountingConfig, readings: Readings, threads: int) -> System:
+    if isinstance(config, TitleSimilarityConfig | PageSimilarityConfig):
+        texts = readings.texts_of if isinstance(config, PageSimilarityConfig) else None
+        return TextSimilarity(texts, config.by, config.model, threads)
     if isinstance(config, CoOccurrenceConfig):
         return CoOccurrence(config.steps, config.popularity_breaks_ties)
     if isinstance(config, TitleInPagesConfig):
