@@ -6,6 +6,7 @@ attends to the prompt and itself only, so packing changes no score beyond roundi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -141,3 +142,11 @@ def _pack_mask(owner: torch.Tensor, prompt_length: int, dtype: torch.dtype) -> t
     seen = torch.cat([own.new_ones(tokens, prompt_length), own], dim=1)
     mask = torch.zeros(seen.shape, dtype=dtype, device=owner.device)
     return mask.masked_fill(~seen, torch.finfo(dtype).min)[None, None]
+
+
+def softmax(scores: Sequence[float]) -> list[float]:
+    """Shares that sum to 1."""
+    top = max(scores)
+    weights = [math.exp(score - top) for score in scores]
+    total = sum(weights)
+    return [weight / total for weight in weights]

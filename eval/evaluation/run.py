@@ -29,6 +29,7 @@ from webrec.eval.run_folder import RunFolder
 from webrec.eval.systems.config import Readings
 from webrec.eval.systems.fused import WEIGHTS
 from webrec.models.config import BackboneConfig
+from webrec.tools.config import CrowdConfig
 
 SYSTEMS = "systems"
 Stop = Callable[[], bool]
@@ -189,7 +190,9 @@ def description(
                 if isinstance(model, BackboneConfig)
             },
             "corpora": {name: corpus.digest for name, corpus in corpora.items()},
-            "retrievals": {r.name: r.model_dump(mode="json") for r in config.retrievals},
+            "retrievals": {
+                r.name: r.model_dump(mode="json", exclude={*CrowdConfig.model_fields}) for r in config.retrievals
+            },
             "seeds": list(config.seeds),
             "part": config.part,
         },

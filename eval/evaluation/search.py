@@ -21,6 +21,7 @@ from webrec.eval.retrieval.corpus import Corpus
 from webrec.eval.retrieval.found import SearchPiece, read_found
 from webrec.eval.retrieval.retrieve import Retrieved
 from webrec.eval.systems.config import Readings
+from webrec.tools.config import CrowdConfig
 
 FOLDER = "found"
 LAYOUT = 1
@@ -39,7 +40,7 @@ def kept_elsewhere(
     items = material.frozen.items
     told = [
         LAYOUT,
-        retrieval.model_dump(mode="json", exclude={"name"}),
+        retrieval.model_dump(mode="json", exclude={"name", *CrowdConfig.model_fields}),
         backbone_identity(retrieval),
         material.corpus.digest,
         [asdict(e) | {"titles": [items[i].title for i in (*e.history, *e.candidates)]} for e in examples],

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from webrec.errors import ConfigurationError
-from webrec.eval.data.dataset import RankingExample, TrainingData
+from webrec.eval.data.dataset import Item, RankingExample, TrainingData
 from webrec.eval.systems.system import NotFittedError
 from webrec.tools.crowd.choice import ChoiceModel, fit_choice
 from webrec.tools.crowd.features import COUNTED, DESCRIBED, TIMED, CrowdFeatures
@@ -143,9 +143,13 @@ class Fused:
 
 def records_of(training: TrainingData) -> Records:
     """What the crowd took, as counting reads it."""
-    facts = {i: ItemFacts(item.title, item.brand, item.categories, item.year) for i, item in training.items.items()}
     times = [training.times[user] for user in training.sequences] if training.times else []
-    return Records(facts, list(training.sequences.values()), times)
+    return Records(item_facts(training.items), list(training.sequences.values()), times)
+
+
+def item_facts(items: Mapping[str, Item]) -> dict[str, ItemFacts]:
+    """What counting reads of items."""
+    return {i: ItemFacts(item.title, item.brand, item.categories, item.year) for i, item in items.items()}
 
 
 def within_ranks(scores: Floats) -> Floats:
