@@ -47,6 +47,10 @@ class EvalConfig(BaseModel):
     retrievals: tuple[RetrievalConfig, ...] = Field(
         default=(), description="The ways of searching that systems can name, each done once for all of them."
     )
+    take_from: Path | None = Field(
+        default=None,
+        description="Folder of another run whose rows and trainings of equal systems on equal examples are taken over.",
+    )
     seeds: tuple[int, ...] = Field(
         default=(0,), min_length=1, description="Training seeds; systems without chance take the first alone."
     )
@@ -139,7 +143,9 @@ def read_eval_config(path: Path, changes: Iterable[str] = ()) -> EvalConfig:
         return (folder / given.expanduser()).resolve()
 
     corpora = {name: resolved_corpus(corpus, resolve) for name, corpus in config.corpora.items()}
-    return config.model_copy(update={"data": data, "corpora": corpora, "output": resolve(config.output)})
+    taken = None if config.take_from is None else resolve(config.take_from)
+    changed = {"data": data, "corpora": corpora, "output": resolve(config.output), "take_from": taken}
+    return config.model_copy(update=changed)
 
 
 def resumed_config(folder: Path) -> EvalConfig:

@@ -20,6 +20,7 @@ from webrec.eval.evaluation.plan import Fit, plan, searches
 from webrec.eval.evaluation.rows import RowStore
 from webrec.eval.evaluation.search import FOLDER, kept_elsewhere, readings_of, take_kept, targets_found
 from webrec.eval.evaluation.summary import Summary, summarise, write_summary
+from webrec.eval.evaluation.taking import take_over
 from webrec.eval.evaluation.worker import Material, OnEvent, PlainLoop, Worker, Workers, fit_folder
 from webrec.eval.model_identity import adapter_identity, backbone_identity
 from webrec.eval.parquet import write_whole
@@ -46,8 +47,11 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
     frozen = {data_name(data): _frozen(config, data, on_event) for data in config.data}
     corpora = {name: _corpus(config, name, frozen[name].items) for name in config.corpora}
     materials = {name: Material(examples, corpora.get(name)) for name, examples in frozen.items()}
-    with RunFolder(config.output, description(config, frozen, corpora), "an evaluation") as folder:
+    told = description(config, frozen, corpora)
+    with RunFolder(config.output, told, "an evaluation") as folder:
         store, fits = RowStore(config.output / "rows"), plan(config, frozen)
+        if config.take_from is not None:
+            take_over(config.take_from, told["fingerprint"], fits, store, config.output / SYSTEMS)
         pieces = [piece for fit in fits for piece in (*fit.fitting, *fit.pieces)]
         done = sum(piece.end - piece.begin for piece in pieces if store.has(piece))
         on_event({"event": "planned", "rows": sum(p.end - p.begin for p in pieces), "done": done})

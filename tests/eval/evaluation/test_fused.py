@@ -111,3 +111,25 @@ def test_scores_by_item_and_permuted_between_users(config: EvalConfig) -> None:
 def test_wrong_settings(tmp_path: Path, systems: list[Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         read_eval_config(write_config(tmp_path, systems=systems))
+
+
+def test_what_another_run_answered_is_taken_and_only_where_it_is_the_same(config: EvalConfig, tmp_path: Path) -> None:
+    first = read_eval_config(write_config(tmp_path, systems=SYSTEMS[:3], output="first"))
+    run.evaluate(first)
+    near = {"kind": "co_occurrence", "steps": 3}  # of the same name and another number of steps
+    told = write_config(tmp_path, systems=[*SYSTEMS[:2], near, *SYSTEMS[3:]], take_from="first")
+    asked: list[str] = []
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["event"] == "answered":
+            asked.append(event["system"])
+
+    summary = run.evaluate(read_eval_config(told), on_event=hear)
+    assert asked.count("popularity") == 0
+    assert {"co_occurrence", "crowd", "both"} <= set(asked)
+    assert asked.count("random") == 2 * 2 * 5, "only what the validation part asks of it: 240 examples in pieces of 50"
+    own = {(c.system, c.sampling): c.metrics for c in summary.cells}
+    alone = run.evaluate(read_eval_config(write_config(tmp_path, systems=[*SYSTEMS[:2], near], output="alone")))
+    assert all(own[c.system, c.sampling] == c.metrics for c in alone.cells)
+    with pytest.raises(ConfigurationError, match=r"take_from: .* holds no evaluation"):
+        run.evaluate(read_eval_config(write_config(tmp_path, output="other", take_from="nowhere")))
