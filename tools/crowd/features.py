@@ -69,6 +69,7 @@ class CrowdFeatures:
         self._previous = {steps: counts.transposed() for steps, counts in self._next.items()}
         self._takers = _takers(coded, items)
         self._users_items = [np.unique(sequence) for sequence in coded]
+        self._root_takers = np.sqrt([max(1, len(users)) for users in self._takers])
         self._moments = _moments(records, coded, items)
         self._facts = [records.facts[item] for item in records.numbers]
         self._words = TitleWords([fact.title for fact in self._facts])
@@ -145,16 +146,22 @@ class CrowdFeatures:
         return self._read[1]
 
     def _knn(self, distinct: Sequence[int], weights: Sequence[float]) -> Floats:
-        total = np.zeros(self.records.count)
-        of_user: dict[int, float] = {}
-        for item, weight in zip(distinct, weights, strict=True):
-            users = self._takers[item]
-            for user in users.tolist():
-                of_user[user] = of_user.get(user, 0.0) + weight / np.sqrt(len(users))
-        for user, weight in of_user.items():
-            total[self._users_items[user]] += weight
-        users_of = np.array([len(users) for users in self._takers])
-        return total / np.sqrt(np.maximum(users_of, 1))
+        """Sum over the history of weight · |U_h and U_c| / sqrt(|U_h| |U_c|): first what each user counts, then over their items."""
+        takers = [self._takers[item] for item in distinct]
+        shares = [
+            np.full(len(users), w / np.sqrt(max(1, len(users)))) for users, w in zip(takers, weights, strict=True)
+        ]
+        none = np.zeros(0)
+        of_user = np.bincount(
+            np.concatenate([*takers, none.astype(np.int64)]),
+            np.concatenate([*shares, none]),
+            minlength=len(self._users_items),
+        )
+        users = np.flatnonzero(of_user)
+        own = [self._users_items[user] for user in users.tolist()]
+        counts = np.repeat(of_user[users], [len(items) for items in own])
+        total = np.bincount(np.concatenate([*own, none.astype(np.int64)]), counts, minlength=self.records.count)
+        return total / self._root_takers
 
     def _of_moment(self, at: Ints, now: int | None) -> dict[str, Floats]:
         if self._moments is None:
