@@ -10,7 +10,15 @@ from pydantic import Field, ValidationError
 from webrec.errors import ConfigurationError
 from webrec.models.config import BackboneConfig, DecoderConfig, KeywordConfig, ReasonConfig, ReuseConfig, ScoreConfig
 from webrec.nodes.validation import first_error
-from webrec.tools.config import FetchConfig, LeakageConfig, LimitsConfig, ReadConfig, RerankConfig, SearchConfig
+from webrec.tools.config import (
+    CrowdConfig,
+    FetchConfig,
+    LeakageConfig,
+    LimitsConfig,
+    ReadConfig,
+    RerankConfig,
+    SearchConfig,
+)
 
 
 class RunContext(
@@ -26,6 +34,7 @@ class RunContext(
     LeakageConfig,
     RerankConfig,
     ScoreConfig,
+    CrowdConfig,
 ):
     """Settings of one run. Each concern's own object is a base class."""
 

@@ -33,6 +33,10 @@ def prepare(state: State, run: Run) -> Update:
     if strategy is not None:
         for name in [*resolve_names(run.context), *fallback_names(run.context, run.resources.providers)]:
             open_provider(name, run.context, run.resources.providers)
+    if run.context.crowd is not None:
+        from webrec.tools.crowd.prior import get_prior
+
+        get_prior(run.context.crowd)
     run.emit("loading", backbone=run.context.backbone)
     backbone = run.backbone()
     run.scorer()  # an adapter that does not fit is told before anything is searched for
@@ -48,6 +52,7 @@ def prepare(state: State, run: Run) -> Update:
         "pages": [],
         "left_out": [],
         "retrieval": "off",
+        "crowd": None,
         "settings": run.context.model_dump(mode="json"),
         "versions": {name: version(name) for name in (*_VERSIONED, *(["peft"] if run.context.adapter else []))},
         "warnings": [],

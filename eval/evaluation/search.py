@@ -74,7 +74,10 @@ def readings_of(config: EvalConfig, data: str, frozen: FrozenExamples, corpus: C
     tuning, validating = (
         (examples_of(config, frozen, part, MIXED) for part in ("tuning", "validation")) if tuned else ([], [])
     )
-    return Readings(found, {} if corpus is None else corpus.pages_of(), tuning, validating)
+    fused = any(system.kind == "fused" for system in config.systems)
+    fitting = [e for s in frozen.samplings for e in frozen.examples("validation", s)] if fused else []
+    texts = corpus.texts_of() if corpus and any(s.kind == "page_similarity" for s in config.systems) else {}
+    return Readings(found, {} if corpus is None else corpus.pages_of(), texts, tuning, validating, fitting)
 
 
 def targets_found(
