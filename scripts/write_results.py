@@ -20,6 +20,7 @@ from webrec.eval import (
     reasoning_limit,
     rerank_effect,
 )
+from webrec.eval.report.fused import fused_table
 from webrec.eval.report.run import from_result
 from webrec.eval.report.view import Table, run_view
 from webrec.eval.report.write import markdown_table
@@ -61,6 +62,18 @@ def cells(name: str) -> Callable[[], str]:
     return make
 
 
+def fused_and_cells(*names: str) -> Callable[[], str]:
+    """What fusing gains in each cell of some evaluations, then their main tables."""
+
+    def make() -> str:
+        runs = [from_result(_report(f"evaluations/{name}.json")) for name in names]
+        singles = ("popularity", "item_knn", "co_occurrence", "sasrec")
+        gains = markdown_table(fused_table([run.summary for run in runs], "fused", singles))
+        return "\n\n".join([gains, *(cells(name)().rstrip("\n") for name in names)]) + "\n"
+
+    return make
+
+
 def shorter(table: Table) -> Table:
     """What the documents show of it: the columns up to MRR, and how far behind the best."""
     wanted = [
@@ -82,6 +95,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "reranking.md": {"rerank": lambda: rerank_effect.rerank_table(_report("rerank_effect.json"))},
     "results.md": {
         "rivals": cells("rivals"),
+        "crowd": fused_and_cells("crowd"),
         "full": lambda: full_ranking.full_table(_report("evaluations/full_ranking.json")),
     },
     "decoders.md": {"decoder": lambda: bench_decoder.decoder_table(_report("bench_decoder.json"))},
