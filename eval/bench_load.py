@@ -95,16 +95,16 @@ class Load:
             except httpx.HTTPError as error:
                 self._wrong(f"{type(error).__name__}: {error}")
                 break
-            error = result.get("__error__")
-            if error is None:
+            refused = result.get("__error__")
+            if refused is None:
                 difference = different(result, self.alone[place])
                 self.outcomes["correct" if difference is None else "wrong"] += 1
                 if difference is not None:
                     self.wrong.append(difference)
                 break
-            busy = BUSY.search(error.get("message", ""))
-            if error.get("error") != "BusyError" or busy is None:
-                self._wrong(json.dumps(error))
+            busy = BUSY.search(refused.get("message", ""))
+            if refused.get("error") != "BusyError" or busy is None:
+                self._wrong(json.dumps(refused))
                 break
             self.outcomes["busy"] += 1
             await asyncio.sleep(int(busy[1]))

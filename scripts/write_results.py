@@ -8,7 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from webrec.eval import attacks, bench_actors, bench_index, full_ranking, head_learning, page_flags, rerank_effect
+from webrec.eval import (
+    attacks,
+    bench_actors,
+    bench_index,
+    bench_load,
+    bench_users,
+    full_ranking,
+    head_learning,
+    page_flags,
+    rerank_effect,
+)
 from webrec.eval.report.run import from_result
 from webrec.eval.report.view import Table, run_view
 from webrec.eval.report.write import markdown_table
@@ -74,6 +84,10 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "full": lambda: full_ranking.full_table(_report("evaluations/full_ranking.json")),
     },
     "evaluate.md": {"actors": lambda: bench_actors.actors_table(_report("bench_actors.json"))},
+    "serving.md": {
+        "load": lambda: bench_load.load_table(_report("bench_load.json")),
+        "users": lambda: bench_users.users_table(_report("bench_users.json")),
+    },
     "local-index.md": {"index": lambda: bench_index.index_table(_report("bench_index.json")["index"])},
 }
 
