@@ -14,6 +14,7 @@ import os
 import platform
 import random
 import re
+import statistics
 import sys
 import tempfile
 import time
@@ -94,16 +95,16 @@ class Load:
             except httpx.HTTPError as error:
                 self._wrong(f"{type(error).__name__}: {error}")
                 break
-            error = result.get("__error__")
-            if error is None:
+            refused = result.get("__error__")
+            if refused is None:
                 difference = different(result, self.alone[place])
                 self.outcomes["correct" if difference is None else "wrong"] += 1
                 if difference is not None:
                     self.wrong.append(difference)
                 break
-            busy = BUSY.search(error.get("message", ""))
-            if error.get("error") != "BusyError" or busy is None:
-                self._wrong(json.dumps(error))
+            busy = BUSY.search(refused.get("message", ""))
+            if refused.get("error") != "BusyError" or busy is None:
+                self._wrong(json.dumps(refused))
                 break
             self.outcomes["busy"] += 1
             await asyncio.sleep(int(busy[1]))
@@ -150,13 +151,11 @@ def different(result: dict[str, Any], alone: dict[str, Any]) -> str | None:
     return None if far <= TOLERANCE else f"scores that are {far:.2g} nats off"
 
 
-def growth(memory: list[tuple[int, float]], since: int = 100) -> float:
-    """MB per 100 runs: the slope of a line through the memory from run `since` on."""
+def growth(memory: list[tuple[int, float]], since: int = 100) -> float | None:
+    """MB per 100 runs from run `since` on: the median slope over all pairs, which what is held for a moment does not move."""
     chosen = [(runs, used) for runs, used in memory if runs >= since]
-    if len(chosen) < 2:
-        return float("nan")
-    runs, used = zip(*chosen, strict=True)
-    return float(np.polyfit(runs, used, 1)[0] * 100)
+    slopes = [(b[1] - a[1]) / (b[0] - a[0]) for n, a in enumerate(chosen) for b in chosen[n + 1 :]]
+    return 100 * statistics.median(slopes) if slopes else None
 
 
 async def _load(served: Served, context: dict[str, Any], clients: int, runs: int, users: int) -> dict[str, Any]:
@@ -170,6 +169,7 @@ async def _load(served: Served, context: dict[str, Any], clients: int, runs: int
         freed = await _freed(served)
         after = await load.ask(client, load.requests[0])
         kill = await _killed(load, client, clients)
+    grown = growth(load.memory)
     p50, p95 = np.percentile(load.seconds, [50, 95])
     return {
         "outcomes": dict(load.outcomes),
@@ -178,7 +178,7 @@ async def _load(served: Served, context: dict[str, Any], clients: int, runs: int
         "seconds_p50": round(float(p50), 2),
         "seconds_p95": round(float(p95), 2),
         "memory_mb": [[number, round(used, 1)] for number, used in load.memory],
-        "memory_growth_mb_per_100_runs": round(growth(load.memory), 2),
+        "memory_growth_mb_per_100_runs": None if grown is None else round(grown, 2),
         "most_threads": load.most_threads,
         "slots_after": freed,
         "correct_after": different(after, load.alone[0]) is None,

@@ -1,6 +1,6 @@
 """Many users in one process: users a second against what the measured decoding and forward rates allow, and memory.
 
-    python -m webrec.eval.bench_users --output eval/results/bench_users.json
+    MALLOC_ARENA_MAX=2 python -m webrec.eval.bench_users --output eval/results/bench_users.json
 
 One thread, and processor time, not the clock: other work on the machine does not count. The computed pace takes for each user one
 forward over the question, the tokens written at the rate of sixteen texts at a time, and one forward over prompt and titles.
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,40 +32,53 @@ from webrec.models.threads import torch_threads
 from webrec.nodes.context import make_context
 from webrec.nodes.prompt import user_of
 from webrec.nodes.query_strategies import BUILTIN, strategy_of
-from webrec.nodes.schema import Recommendation
 from webrec.tools.text_safety import clean
 
 USERS, ALONE, SAMPLE = 1000, 8, 16
 Request = tuple[list[str], list[str]]
 
 
-def measure_users(settings: dict[str, Any], users: int, alone: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Rates, pace and memory of `users` users, and the pace of `alone` users one at a time."""
+@dataclass(frozen=True)
+class Done:
+    """What is counted of a user's result: its prompt, tokens of that, tokens written, whether pages were found."""
+
+    prompt: str
+    tokens: int
+    written: int
+    found: bool
+
+
+def measure_users(
+    settings: dict[str, Any], users: int, alone: int, say: Callable[[str], None], sample: int = SAMPLE
+) -> dict[str, Any]:
+    """Rates, pace and memory of `users` users, and the pace of `alone` users one at a time.
+
+    `sample`: users to warm up with, and prompts whose forwards are timed. The rates are measured right after the users.
+    """
     requests = [(r["history"], r["candidates"]) for r in requests_of(users)]
     with torch_threads(1):
-        warm, _ = _run(requests[:SAMPLE], settings, CONCURRENCY)
+        _run(requests[:sample], settings, CONCURRENCY)
         backbone = get_backbone(BackboneConfig(backbone=settings["backbone"], dtype=settings["dtype"]))
-        before = _rates(backbone, settings, requests, warm)
-        say(json.dumps(before))
         began, clock = time.process_time(), time.perf_counter()
         done, memory = _run(requests, settings, CONCURRENCY, say)
         spent, took = time.process_time() - began, time.perf_counter() - clock
+        rates = _rates(backbone, settings, requests, done[:sample])
+        say(json.dumps(rates))
         began = time.process_time()
         _run(requests[:alone], settings, 1)
         one = (time.process_time() - began) / alone
-        after = _rates(backbone, settings, requests, warm)
-    rates = {name: (before[name] + after[name]) / 2 for name in before}
-    written = sum(len(r.reasoning.tokens) for r in done if r.reasoning is not None) / len(done)
+    written = sum(r.written for r in done) / len(done)
     computed = rates["question_seconds"] + written / rates["decoded_tokens_per_second"] + rates["scoring_seconds"]
     at = dict(memory)
     return {
         "users": users,
         "concurrency": CONCURRENCY,
         "settings": settings | {"backbone": Path(settings["backbone"]).name},
-        "rates": {"before": before, "after": after},
+        "sample": sample,
+        "rates": {name: round(rate, 5) for name, rate in rates.items()},
         "tokens_written_per_user": round(written, 1),
-        "tokens_of_prompt": round(sum(r.prompt.tokens for r in done) / len(done)),
-        "users_with_pages": sum(r.retrieval == "found" for r in done),
+        "tokens_of_prompt": round(sum(r.tokens for r in done) / len(done)),
+        "users_with_pages": sum(r.found for r in done),
         "computed_seconds_per_user": round(computed, 4),
         "processor_seconds_per_user": round(spent / users, 4),
         "share_of_computed_pace": round(computed * users / spent, 3),
@@ -78,13 +92,14 @@ def measure_users(settings: dict[str, Any], users: int, alone: int, say: Callabl
 
 def _run(
     requests: Sequence[Request], settings: dict[str, Any], concurrency: int, say: Callable[[str], None] = lambda _: None
-) -> tuple[list[Recommendation], list[tuple[int, float]]]:
-    """Results, and the memory of this process (MB) after each tenth user and the last."""
+) -> tuple[list[Done], list[tuple[int, float]]]:
+    """What is counted of each, and the memory of this process (MB) after each tenth user and the last."""
 
-    async def run() -> tuple[list[Recommendation], list[tuple[int, float]]]:
+    async def run() -> tuple[list[Done], list[tuple[int, float]]]:
         done, memory = [], []
         async for _, result in arecommend_many(requests, concurrency=concurrency, **settings):
-            done.append(result.model_copy(update={"pages": []}))
+            written = 0 if result.reasoning is None else len(result.reasoning.tokens)
+            done.append(Done(result.prompt.text, result.prompt.tokens, written, result.retrieval == "found"))
             if len(done) % 10 == 0 or len(done) == len(requests):
                 memory.append((len(done), resident_mb()))
                 say(f"{len(done)} users, {memory[-1][1]:.0f} MB")
@@ -94,7 +109,7 @@ def _run(
 
 
 def _rates(
-    backbone: Backbone, settings: dict[str, Any], requests: Sequence[Request], done: Sequence[Recommendation]
+    backbone: Backbone, settings: dict[str, Any], requests: Sequence[Request], done: Sequence[Done]
 ) -> dict[str, float]:
     """Seconds of processor time for a user's plain forwards, and tokens written a second by sixteen texts together."""
     import torch
@@ -108,7 +123,7 @@ def _rates(
         user = user_of({"history": history, "candidates": candidates}, context)
         questions.append(backbone.chat.encode_turn(strategy.question(user)))
     answers = [t for title in requests[0][1] for t in backbone.chat.encode_answer(clean(title))[:-1]]
-    prompts = [[*backbone.chat.encode_turn(result.prompt.text), *answers] for result in done]
+    prompts = [[*backbone.chat.encode_turn(result.prompt), *answers] for result in done]
 
     def forwards(texts: Sequence[Sequence[int]]) -> float:
         began = time.process_time()
@@ -124,7 +139,7 @@ def _rates(
 
     (first, start), (last, end) = written(1), written(context.reasoning_tokens)
     return {
-        "question_seconds": forwards(questions),
+        "question_seconds": forwards(questions[: len(done)]),
         "scoring_seconds": forwards(prompts),
         "decoded_tokens_per_second": (last - first) / (end - start),
     }
@@ -155,6 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--users", type=int, default=USERS, help="(default: %(default)s)")
     parser.add_argument("--alone", type=int, default=ALONE, help="users one at a time (default: %(default)s)")
+    parser.add_argument("--sample", type=int, default=SAMPLE, help="users to warm up with (default: %(default)s)")
     parser.add_argument("--reasoning-tokens", type=int, default=32, help="(default: %(default)s)")
     parser.add_argument("--pages", type=int, default=3, help="pages of the sample web a user (default: %(default)s)")
     parser.add_argument("--backbone", help="as in the settings; two layers of random weights if not given")
@@ -169,7 +185,13 @@ def main() -> None:
             "reasoning_tokens": chosen.reasoning_tokens,
             "pages": chosen.pages,
         }
-        row = measure_users(settings, chosen.users, chosen.alone, lambda line: print(line, file=sys.stderr, flush=True))
+        row = measure_users(
+            settings,
+            chosen.users,
+            chosen.alone,
+            lambda line: print(line, file=sys.stderr, flush=True),
+            chosen.sample,
+        )
     name = chosen.backbone or "two layers, random weights"
     versions = {package: version(package) for package in ("webrec", "torch", "transformers")}
     row = {"backbone": name, "machine": platform.machine(), "versions": versions} | row

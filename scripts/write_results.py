@@ -13,7 +13,9 @@ from webrec.eval import (
     bench_actors,
     bench_decoder,
     bench_index,
+    bench_load,
     bench_tables,
+    bench_users,
     full_ranking,
     head_learning,
     page_flags,
@@ -110,6 +112,10 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         ),
         "memory": lambda: bench_tables.memory_table(_report("bench_cold.json")["memory"]),
         "limits": lambda: reasoning_limit.limits_table(_report("reasoning_limit.json")),
+    },
+    "serving.md": {
+        "load": lambda: bench_load.load_table(_report("bench_load.json")),
+        "users": lambda: bench_users.users_table(_report("bench_users.json")),
     },
     "local-index.md": {"index": lambda: bench_index.index_table(_report("bench_index.json")["index"])},
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,8 @@ def test_what_is_correct() -> None:
 
 def test_the_slope_counts_from_run_100_on() -> None:
     assert growth([(10, 900.0), (100, 50.0), (200, 52.0), (300, 54.0)]) == pytest.approx(2)
-    assert math.isnan(growth([(10, 1.0), (100, 2.0)]))
+    assert growth([(10, 1.0), (100, 2.0)]) is None
+    assert growth([(n, 5.0 + (64 if n == 200 else 0)) for n in range(100, 600, 100)]) == 0  # one moment's peak
 
 
 def test_requests_differ_and_the_busy_answer_is_recognised() -> None:
