@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from webrec.api import arecommend
@@ -167,7 +168,7 @@ def _steps(
     seconds["two readings"] = _timed(lambda: (_read(backbone, question), _read(backbone, question)))
     seconds["two in a batch"] = _timed(lambda: _read(backbone, question, rows=2))
     for name, writer in others.items():
-        seconds[f"decoder {name}"] = _timed(lambda w=writer: w(question, TOKENS))
+        seconds[f"decoder {name}"] = _timed(partial(writer, question, TOKENS))
     return seconds
 
 
