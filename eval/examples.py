@@ -15,7 +15,7 @@ from webrec.eval.train_config import PromptConfig
 from webrec.models.packing import EncodedExample
 from webrec.nodes.augment import fit_pages
 from webrec.nodes.collect import interleave
-from webrec.nodes.prompt import User
+from webrec.nodes.prompt import User, prompt_order
 from webrec.nodes.validation import check_input, first_error
 from webrec.tools.page import Page
 from webrec.tools.text_safety import clean
@@ -104,13 +104,19 @@ def encode_example(chat: ChatEncoder, example: Example, prompt: PromptConfig, li
 
     Raises `InputError` if history and candidates alone need more, or a title has no token.
     """
-    user = User.of(example.history, example.candidates, history_items=prompt.history_items, seed=prompt.seed)
+    user = User.of(
+        example.history,
+        example.candidates,
+        history_items=prompt.history_items,
+        seed=prompt.seed,
+        title_words=prompt.title_words,
+    )
     encoded, answers = encode_user(chat, user, _pages(example, prompt.pages), prompt, limit)
     return EncodedExample(
         key=example.key or "",
         prompt=_compact(encoded),
         candidates=[_compact(answer) for answer in answers],
-        target=user.candidates.index(clean(example.target)),
+        target=prompt_order(example.candidates, prompt.seed).index(example.candidates.index(example.target)),
     )
 
 

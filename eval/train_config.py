@@ -24,6 +24,12 @@ class PromptConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     history_items: int = Field(default=10, ge=1, le=200, description="How many of the user's last items are used.")
+    title_words: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most words of a title in prompts and as an answer, the first ones; candidates that this would make alike "
+        "stay whole. Unset: whole titles.",
+    )
     pages: int = Field(default=10, ge=0, le=50, description="Pages that reach the prompt at most; 0 trains without.")
     prompt_tokens: int | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""The state machine: prepare → reason → extract → search, one per provider → collect → fetch → sift → rerank → augment → score."""
+"""The state machine: prepare → reason → extract → search, one per provider → collect → fetch → sift → rerank → augment → score → fuse."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from webrec.nodes.collect import collect
 from webrec.nodes.context import RunContext, effective_context
 from webrec.nodes.extract import extract
 from webrec.nodes.fetch import fetch
+from webrec.nodes.fuse import fuse
 from webrec.nodes.prepare import prepare
 from webrec.nodes.query_strategies import BUILTIN as BUILTIN_STRATEGIES
 from webrec.nodes.query_strategies import QueryStrategy
@@ -42,6 +43,7 @@ NODES: Mapping[str, NodeFunction] = {
     "rerank": rerank,
     "augment": augment,
     "score": score,
+    "fuse": fuse,
 }
 
 Graph = CompiledStateGraph[State, RunContext, RecommendInput, Recommendation]
@@ -79,6 +81,9 @@ def build_graph(
     def after_sift(state: State) -> str:
         return routes.after_sift(state, _context(state))
 
+    def after_score(state: State) -> str:
+        return routes.after_score(_context(state))
+
     builder = StateGraph(State, context_schema=RunContext, input_schema=RecommendInput, output_schema=Recommendation)
     for name, function in {**NODES, **replaced}.items():
         schema: Any = SearchTask if name == "search" else State
@@ -93,7 +98,8 @@ def build_graph(
     builder.add_conditional_edges("sift", after_sift, ["rerank", "augment"])
     builder.add_edge("rerank", "augment")
     builder.add_edge("augment", "score")
-    builder.add_edge("score", END)
+    builder.add_conditional_edges("score", after_score, ["fuse", END])
+    builder.add_edge("fuse", END)
     return builder.compile(checkpointer=checkpointer, interrupt_before=interrupt_before, name="webrec")
 
 

@@ -49,6 +49,11 @@ def after_sift(state: State, context: RunContext) -> Literal["rerank", "augment"
     return "rerank" if context.rerank and state["pages"] else "augment"
 
 
+def after_score(context: RunContext) -> Literal["fuse", "__end__"]:
+    """The crowd has its say where one is set."""
+    return "fuse" if context.crowd is not None else "__end__"
+
+
 def _search(name: str, query: str, only: bool, context: RunContext) -> Send:
     settings = context.model_dump(mode="json")
     return Send("search", SearchTask(provider=name, query=query, only=only, settings=settings))

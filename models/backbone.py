@@ -59,7 +59,8 @@ class Backbone:
     @property
     def dtype(self) -> str:
         """Number format of the weights, e.g. `float32`."""
-        return str(self.model.dtype).removeprefix("torch.")
+        weight: Any = self.model.lm_head.weight
+        return str(weight.dtype).removeprefix("torch.")
 
     @property
     def context_length(self) -> int:
@@ -101,7 +102,6 @@ def require_model_extra() -> None:
 
 def _load(config: BackboneConfig) -> Backbone:
     require_model_extra()
-    import torch
     import transformers
     from safetensors import SafetensorError
 
@@ -120,7 +120,7 @@ def _load(config: BackboneConfig) -> Backbone:
                 f"backbone: {config.backbone!r} is a {model_config.model_type!r} model, not a LLaMA; "
                 f"give one whose config.json says model_type 'llama', or {DEFAULT_BACKBONE!r}"
             )
-        dtype = getattr(torch, config.dtype) if config.dtype != "auto" else _native_dtype(device)
+        dtype = _loading_dtype(config.dtype, device)
         from_pretrained: Any = transformers.LlamaForCausalLM.from_pretrained  # whose annotations leave out the pair
         try:
             model, loading = from_pretrained(
@@ -137,6 +137,10 @@ def _load(config: BackboneConfig) -> Backbone:
         if missing := sorted(loading["missing_keys"]):  # transformers fills them with random numbers
             raise BackboneError(f"backbone: {config.backbone!r} lacks weights ({', '.join(missing[:3])}, ...)")
     model.eval().requires_grad_(False)
+    if config.dtype == "int8":
+        from webrec.models.int8 import to_int8
+
+        to_int8(model)
     model.to(device)
     return Backbone(config.backbone, model, ChatEncoder(tokenizer), source)
 
@@ -184,6 +188,24 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigurationError(f"device: {name!r} is not available here; use auto or cpu") from error
     return device
+
+
+def _loading_dtype(name: str, device: torch.device) -> torch.dtype:
+    """What the weights are loaded as; those in 8 bits are made from float32."""
+    import torch
+
+    if name == "auto":
+        return _native_dtype(device)
+    if name != "int8":
+        chosen: torch.dtype = getattr(torch, name)
+        return chosen
+    from webrec.models.int8 import is_exact
+
+    if device.type != "cpu":
+        raise ConfigurationError(f"dtype: int8 computes on CPUs alone and device is {device}; give device cpu, or auto")
+    if not is_exact():
+        raise ConfigurationError("dtype: this CPU does not multiply int8 exactly; give float32, or auto")
+    return torch.float32
 
 
 def _native_dtype(device: torch.device) -> torch.dtype:

@@ -23,9 +23,10 @@ class BackboneConfig(BaseModel):
     revision: str | None = Field(
         default=None, description="Git revision of a hub backbone; unset takes the hub's default branch."
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
         default="auto",
-        description="Number format of the weights. auto: bfloat16 where the device computes it natively, else float32.",
+        description="Number format of the weights. auto: bfloat16 where the device computes it natively, else float32. int8: "
+        "products in 8 bits, on CPUs, quicker and approximate (docs/performance.md).",
     )
     device: str = Field(
         default="auto", description="Where the backbone runs: auto (CUDA if there is one), cpu, cuda, cuda:1, mps."
@@ -81,6 +82,46 @@ class ReasonConfig(BaseModel):
         ge=0,
         le=4096,
         description="Most tokens the backbone may write when it reasons; a repetition stops it earlier.",
+    )
+
+
+class DecoderConfig(BaseModel):
+    """Who writes the reasoning, if not the backbone itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    decoder_url: str | None = Field(
+        default=None,
+        max_length=500,
+        description="Address of an OpenAI-compatible server (llama.cpp, vLLM) that writes the reasoning in the backbone's place, "
+        "e.g. http://127.0.0.1:8080/v1; the backbone then reads the text in one pass (docs/decoders.md).",
+        json_schema_extra={"examples": ["http://127.0.0.1:8080/v1"]},
+    )
+    decoder_model: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=500,
+        description="Name of the model to ask that server for; unset: the only one it has.",
+    )
+    decoder_api: Literal["completions", "chat"] = Field(
+        default="completions",
+        description="completions: the server gets the backbone's own prompt tokens, so it must serve the same model (quantised or "
+        "not). chat: it gets the question as a chat message, and may serve any model.",
+    )
+    decoder_seconds: float = Field(
+        default=120.0, gt=0, le=3600, description="Longest wait for that server's text, retries included, in seconds."
+    )
+
+
+class ReuseConfig(BaseModel):
+    """Whether what models computed is kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reuse_computed: bool = Field(
+        default=False,
+        description="Keep reasoning and page embeddings in the cache folder, by their content, and use them again: the same results "
+        "(docs/decoders.md). Off, every run computes anew, so that its times are those of computing.",
     )
 
 

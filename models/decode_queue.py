@@ -76,6 +76,8 @@ class DecodeQueue:
             with self._changed:
                 for text in texts:
                     text.withdrawn = True
+                if not self._leading:
+                    self._let_go()
         for text in texts:
             if text.error is not None:
                 raise text.error
@@ -115,6 +117,12 @@ class DecodeQueue:
             with self._changed:
                 self._leading = False
                 self._changed.notify_all()
+
+    def _let_go(self) -> None:
+        """Keep nothing that nobody waits for: the next text may be long in coming. Only while nobody has the lead."""
+        self._waiting = deque(text for text in self._waiting if not text.withdrawn)
+        if all(text.withdrawn for text in self._rows):
+            self._rows, self._cache = [], None
 
     def _admit(self) -> list[TextInProgress]:
         """Those that waited longest and fit beside what is being written, at least one text in all."""

@@ -197,6 +197,10 @@ def _joined(modules: list[Any], packed: bool) -> Callable[[torch.Tensor], torch.
     """All of `modules`' outputs side by side. Plain linear ones become one packed product; others are called as they are."""
     import torch
 
+    from webrec.models.int8 import Int8Linear
+
+    if all(type(module) is Int8Linear for module in modules):
+        return modules[0] if len(modules) == 1 else Int8Linear.joined(modules)
     if packed and all(type(module) is torch.nn.Linear for module in modules):
         weight = torch.cat([module.weight.detach() for module in modules])
         biases = [module.bias for module in modules]

@@ -44,27 +44,46 @@ def _computed(
     backbone: Backbone, prompt: Sequence[int], generated: Sequence[int], index: int, heads: Literal["mean", "max"]
 ) -> list[float]:
     import torch
+
+    with turns_of(backbone.device).take(), torch.inference_mode():
+        return watched_pass(backbone, [*prompt, *generated], len(generated), index, heads)[1]
+
+
+def watched_pass(
+    backbone: Backbone, ids: Sequence[int], rows: int, index: int, heads: Literal["mean", "max"]
+) -> tuple[torch.Tensor, list[float]]:
+    """One pass over `ids`: the last hidden states, shape (tokens, hidden), and the influence of the last `rows` tokens.
+
+    `index`: the layer, from 0. Called in one's turn on the device, without gradients.
+    """
+    import torch
     from transformers import DynamicCache
 
-    model = backbone.model
-    cache: Any = DynamicCache(config=model.config)
+    keys: list[torch.Tensor] = []
     captured: list[torch.Tensor] = []
+    cache: Any = DynamicCache(config=backbone.model.config)
+
+    def keep(
+        key: torch.Tensor, value: torch.Tensor, layer: int, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if layer == index:  # rotated, of the whole context; those of all layers would be memory for nothing
+            keys.append(key[0])
+        return key, value
+
+    cache.update = keep
 
     def capture(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-        keys = cache.layers[index].keys[0]  # rotated, of the whole context: this layer has just added its own
-        captured.append(
-            _generated_attention(module, hidden, kwargs["position_embeddings"], keys, len(generated), heads)
-        )
+        captured.append(_generated_attention(module, hidden, kwargs["position_embeddings"], keys[0], rows, heads))
 
-    own = _own_path(model.model, index)
+    own = _own_path(backbone.model.model, index)
     own.layers[index].self_attn.register_forward_hook(capture, with_kwargs=True)
-    ids = torch.tensor([[*prompt, *generated]], device=backbone.device)
-    with turns_of(backbone.device).take(), torch.inference_mode():
-        own(input_ids=ids, past_key_values=cache, use_cache=True)
+    hidden: torch.Tensor = own(
+        input_ids=torch.tensor([list(ids)], device=backbone.device), past_key_values=cache, use_cache=True
+    ).last_hidden_state[0]
     later = captured[0].tril(-1)  # strictly later rows j > i
     scores: list[float] = later.amax(0).tolist()
-    return scores
+    return hidden, scores
 
 
 def _own_path(model: Any, index: int) -> Any:

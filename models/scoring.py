@@ -7,6 +7,7 @@ one pack; else packs follow behind the prompt's cache.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -158,3 +159,11 @@ def _likelihoods(
         log_p = logits[rows, tokens[mine]] - logits.logsumexp(-1)[rows]
         totals.index_add_(0, owners[mine], log_p.double())
     return [CandidateLikelihood(t, len(c)) for t, c in zip(totals.tolist(), pack, strict=True)]
+
+
+def softmax(scores: Sequence[float]) -> list[float]:
+    """Shares that sum to 1."""
+    top = max(scores)
+    weights = [math.exp(score - top) for score in scores]
+    total = sum(weights)
+    return [weight / total for weight in weights]

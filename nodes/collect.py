@@ -30,9 +30,8 @@ def collect(state: State, run: Run) -> Update:
         "searches": searches,
         "pages": pages,
         "retrieval": "found" if pages else "no_pages",
-        "warnings": []
-        if every_search_failed(searches)
-        else [f"{e}; the other providers' pages were used" for e in errors],
+        "warnings": state["warnings"]
+        + ([] if every_search_failed(searches) else [f"{e}; the other providers' pages were used" for e in errors]),
     }
 
 

@@ -8,14 +8,24 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from webrec.errors import ConfigurationError
-from webrec.models.config import BackboneConfig, KeywordConfig, ReasonConfig, ScoreConfig
+from webrec.models.config import BackboneConfig, DecoderConfig, KeywordConfig, ReasonConfig, ReuseConfig, ScoreConfig
 from webrec.nodes.validation import first_error
-from webrec.tools.config import FetchConfig, LeakageConfig, LimitsConfig, ReadConfig, RerankConfig, SearchConfig
+from webrec.tools.config import (
+    CrowdConfig,
+    FetchConfig,
+    LeakageConfig,
+    LimitsConfig,
+    ReadConfig,
+    RerankConfig,
+    SearchConfig,
+)
 
 
 class RunContext(
     BackboneConfig,
     ReasonConfig,
+    DecoderConfig,
+    ReuseConfig,
     KeywordConfig,
     SearchConfig,
     LimitsConfig,
@@ -24,6 +34,7 @@ class RunContext(
     LeakageConfig,
     RerankConfig,
     ScoreConfig,
+    CrowdConfig,
 ):
     """Settings of one run. Each concern's own object is a base class."""
 
@@ -35,6 +46,12 @@ class RunContext(
         json_schema_extra={"examples": ["keywords", "llm", "prompt", "none"]},
     )
     history_items: int = Field(default=10, ge=1, le=200, description="How many of the user's last items are used.")
+    title_words: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most words of a title in prompts and as an answer, the first ones; candidates that this would make alike "
+        "stay whole. Unset: whole titles.",
+    )
 
 
 def make_context(settings: RunContext | dict[str, Any] | None) -> RunContext:

@@ -10,6 +10,7 @@ from webrec.nodes.query_strategies import strategy_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.state import State
 from webrec.nodes.validation import check_input
+from webrec.tools.completions import decoder_address
 from webrec.tools.fetching.extraction import require_fetch_extra
 from webrec.tools.providers.registry import fallback_names, open_provider, resolve_names
 from webrec.tools.ranking.faiss_rerank import require_rerank_extra
@@ -27,10 +28,15 @@ def prepare(state: State, run: Run) -> Update:
     if run.context.fetch_pages:
         require_fetch_extra()
     LeakageRules.of(run.context)  # refuses what is no date
+    decoder_address(run.context)
     strategy = strategy_of(run.context, run.resources.strategies)
     if strategy is not None:
         for name in [*resolve_names(run.context), *fallback_names(run.context, run.resources.providers)]:
             open_provider(name, run.context, run.resources.providers)
+    if run.context.crowd is not None:
+        from webrec.tools.crowd.prior import get_prior
+
+        get_prior(run.context.crowd)
     run.emit("loading", backbone=run.context.backbone)
     backbone = run.backbone()
     run.scorer()  # an adapter that does not fit is told before anything is searched for
@@ -46,6 +52,7 @@ def prepare(state: State, run: Run) -> Update:
         "pages": [],
         "left_out": [],
         "retrieval": "off",
+        "crowd": None,
         "settings": run.context.model_dump(mode="json"),
         "versions": {name: version(name) for name in (*_VERSIONED, *(["peft"] if run.context.adapter else []))},
         "warnings": [],

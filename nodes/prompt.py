@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from webrec.nodes.context import RunContext
 from webrec.nodes.state import State
-from webrec.tools.text_safety import clean
+from webrec.tools.text_safety import clean, normalised
 
 INSTRUCTION = (
     "You recommend items. Weigh what the user bought before and, if there are any, the websites quoted below. "
@@ -28,11 +29,21 @@ class User:
     candidates: tuple[str, ...]
 
     @classmethod
-    def of(cls, history: Sequence[str], candidates: Sequence[str], *, history_items: int, seed: int) -> User:
-        """The user who took `history`, oldest first, and may be recommended `candidates`."""
+    def of(
+        cls,
+        history: Sequence[str],
+        candidates: Sequence[str],
+        *,
+        history_items: int,
+        seed: int,
+        title_words: int | None = None,
+    ) -> User:
+        """The user who took `history`, oldest first, and may be recommended `candidates`; titles of at most `title_words` words."""
         return cls(
-            history=tuple(clean(t) for t in history[-history_items:]),
-            candidates=tuple(clean(candidates[i]) for i in prompt_order(candidates, seed)),
+            history=_shortened([clean(t) for t in history[-history_items:]], title_words, distinct=False),
+            candidates=_shortened(
+                [clean(candidates[i]) for i in prompt_order(candidates, seed)], title_words, distinct=True
+            ),
         )
 
 
@@ -46,9 +57,29 @@ def prompt_order(candidates: Sequence[str], seed: int) -> list[int]:
     return sorted(range(len(candidates)), key=key)
 
 
+def _shortened(titles: Sequence[str], words: int | None, *, distinct: bool) -> tuple[str, ...]:
+    """Titles cut to `words` words; if they are to be `distinct`, those that the cut would make alike stay whole."""
+    if words is None:
+        return tuple(titles)
+    cut = [_first_words(title, words) for title in titles]
+    alike = Counter(normalised(title) for title in cut) if distinct else Counter()
+    return tuple(whole if alike[normalised(short)] > 1 else short for whole, short in zip(titles, cut, strict=True))
+
+
+def _first_words(title: str, words: int) -> str:
+    parts = title.split()
+    return title if len(parts) <= words else " ".join(parts[:words]).rstrip(" ,;:-\u2013(|/&") or title
+
+
 def user_of(state: State, context: RunContext) -> User:
     """The user of a run."""
-    return User.of(state["history"], state["candidates"], history_items=context.history_items, seed=context.seed)
+    return User.of(
+        state["history"],
+        state["candidates"],
+        history_items=context.history_items,
+        seed=context.seed,
+        title_words=context.title_words,
+    )
 
 
 def request(user: User) -> str:

@@ -1,14 +1,20 @@
-"""reason: the backbone writes about the user's taste, greedily, and keeps the entropy of every choice (Eq. 3)."""
+"""reason: the backbone writes about the user's taste, greedily, and keeps the entropy of every choice (Eq. 3).
+
+Or an external decoder writes, and the backbone reads what it wrote.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from webrec.models.backbone import Backbone
 from webrec.models.decode_step import Watched
-from webrec.models.decoding import Decoded, decode_greedily
+from webrec.models.decoding import Decoded
+from webrec.models.kept_reasoning import decode_kept
+from webrec.models.teacher_forcing import Forced
 from webrec.models.words import token_spans
 from webrec.nodes.context import RunContext
+from webrec.nodes.external_decoder import Question, doubts, written_elsewhere
 from webrec.nodes.prompt import user_of
 from webrec.nodes.query_strategies import QueryStrategy, strategy_of
 from webrec.nodes.run import Run, Update
@@ -17,11 +23,16 @@ from webrec.nodes.state import State
 from webrec.nodes.validation import check_room
 
 
-def reason(state: State, run: Run) -> Update:
-    """Write `reasoning`: text, tokens and entropies. Raises `InputError` if the question leaves no room to write."""
-    prompt = question_of(state, run)
-    if prompt is None:
+def reason(state: State, run: Run) -> Update | Awaitable[Update]:
+    """Write `reasoning`: text, tokens and entropies.
+
+    Raises `InputError` if the question leaves no room to write, `BackboneError` if an external decoder gives nothing to read.
+    """
+    question = question_of(state, run)
+    if question is None:
         return {"reasoning": None}
+    if run.context.decoder_url is not None:
+        return _ask_elsewhere(question, state, run)
     backbone, limit = run.backbone(), run.context.reasoning_tokens
     ids: list[int] = []
 
@@ -29,9 +40,10 @@ def reason(state: State, run: Run) -> Update:
         ids.append(token)
         run.emit("token", text=backbone.chat.decode(ids[-1:]), count=len(ids), limit=limit)
 
-    decoded = decode_greedily(
+    (decoded,) = decode_kept(
+        run.kept(),
         backbone,
-        prompt,
+        [question.ids],
         limit,
         watched=watched_by(run.context, run.resources.strategies),
         on_token=on_token,
@@ -40,15 +52,30 @@ def reason(state: State, run: Run) -> Update:
     return {"reasoning": as_reasoning(decoded, backbone).model_dump()}
 
 
-def question_of(state: State, run: Run) -> list[int] | None:
-    """Token ids of what the backbone is asked, None where it is not. Raises `InputError` if there is no room to answer."""
+async def _ask_elsewhere(question: Question, state: State, run: Run) -> Update:
+    run.emit("asking", decoder=run.context.decoder_url)
+    backbone = run.backbone()
+    forced = await written_elsewhere(backbone, question, run.context, watched_by(run.context, run.resources.strategies))
+    return read_elsewhere(forced, state, run)
+
+
+def read_elsewhere(forced: Forced, state: State, run: Run) -> Update:
+    """What the node writes of an external decoder's text."""
+    reasoning = as_reasoning(forced.decoded, run.backbone())
+    reasoning.decoder, reasoning.agreement = run.context.decoder_url, forced.agreement
+    return {"reasoning": reasoning.model_dump(), "warnings": state["warnings"] + doubts(forced, run.context)}
+
+
+def question_of(state: State, run: Run) -> Question | None:
+    """What the backbone is asked, None where it is not. Raises `InputError` if there is no room to answer."""
     strategy = strategy_of(run.context, run.resources.strategies)
     if strategy is None or strategy.question is None:
         return None
     backbone = run.backbone()
-    prompt = backbone.chat.encode_turn(strategy.question(user_of(state, run.context)))
-    check_room(len(prompt) + run.context.reasoning_tokens, backbone.context_length)
-    return prompt
+    text = strategy.question(user_of(state, run.context))
+    question = Question(text, backbone.chat.encode_turn(text))
+    check_room(len(question.ids) + run.context.reasoning_tokens, backbone.context_length)
+    return question
 
 
 def watched_by(context: RunContext, strategies: Mapping[str, QueryStrategy]) -> Watched | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from webrec.models.kept_embeddings import encode_kept
 from webrec.models.sentence_encoder import get_sentence_encoder
 from webrec.nodes.prompt import user_of
 from webrec.nodes.run import Run, Update
@@ -17,7 +18,7 @@ def rerank(state: State, run: Run) -> Update:
     best = rerank_pages(
         [(p.title, p.body) for p in pages],
         context.pages,
-        get_sentence_encoder(context.rerank_model).encode,
+        encode_kept(run.kept(), get_sentence_encoder(context.rerank_model)),
         query=state["query"],
         history=user_of(state, context).history,
         by=context.rerank_by,

@@ -17,12 +17,13 @@ from langgraph.runtime import get_runtime
 
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
+from webrec.models.content_store import ContentStore, open_content_store
 from webrec.nodes.context import RunContext, effective_context, make_context
+from webrec.nodes.node_threads import node_threads
 from webrec.nodes.query_strategies import QueryStrategy
 from webrec.tools.providers.registry import ProviderFactory
 
 T = TypeVar("T")
-_threads = ThreadPoolExecutor(max_workers=64, thread_name_prefix="webrec-node")
 Update = dict[str, Any]
 
 
@@ -56,8 +57,17 @@ class Run:
         """The backbone that scores: with the adapter, if the run has one, on the same weights."""
         return get_backbone(self._backbone_config())
 
+    def kept(self) -> ContentStore | None:
+        """Where results are kept by content, if the run wants that."""
+        return kept_by(self.context)
+
     def _backbone_config(self) -> BackboneConfig:
         return BackboneConfig(**{name: getattr(self.context, name) for name in BackboneConfig.model_fields})
+
+
+def kept_by(context: RunContext) -> ContentStore | None:
+    """Where a run with these settings keeps results by content."""
+    return open_content_store() if context.reuse_computed else None
 
 
 NodeFunction = Callable[[Any, Run], Update | Awaitable[Update]]
@@ -66,7 +76,8 @@ NodeFunction = Callable[[Any, Run], Update | Awaitable[Update]]
 def as_node(name: str, function: NodeFunction, resources: Resources) -> RunnableLambda[Any, Update]:
     """A graph node from `function(state, run)`, sync or async, for `invoke` and `ainvoke` alike.
 
-    A sync function computes in a thread. Cancelling the awaiting task tells it to stop at its next step.
+    A sync function computes in a thread. Cancelling the awaiting task tells it to stop at its next step. Awaited, the first node
+    raises `BusyError` where too much waits already: then nothing of the run was done.
     """
 
     def start(state: Any, cancelled: Callable[[], bool]) -> Run:
@@ -78,11 +89,13 @@ def as_node(name: str, function: NodeFunction, resources: Resources) -> Runnable
         return run
 
     async def call_async(state: Any) -> Update:
+        if name == "prepare":
+            node_threads.admit()
         cancelled = threading.Event()
         run, began = start(state, cancelled.is_set), time.perf_counter()
         try:
             in_loop = inspect.iscoroutinefunction(function)
-            update = function(state, run) if in_loop else await _in_thread(function, state, run)
+            update = function(state, run) if in_loop else await node_threads.call(function, state, run)
             if inspect.isawaitable(update):
                 update = await update
         except asyncio.CancelledError:
@@ -100,12 +113,6 @@ def as_node(name: str, function: NodeFunction, resources: Resources) -> Runnable
         return update
 
     return RunnableLambda(call, afunc=call_async, name=name)
-
-
-async def _in_thread(function: NodeFunction, state: Any, run: Run) -> Any:
-    """`asyncio.to_thread` with more threads than it has on a small machine: those that wait for the backbone compute nothing."""
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_threads, copy_context().run, function, state, run)
 
 
 async def _awaited(update: Awaitable[Update]) -> Update:

@@ -62,6 +62,13 @@ class Reasoning(BaseModel):
     stop_list: str | None = Field(
         default=None, description="Language of the stop list used, 'none: LANGUAGE' where there is none."
     )
+    decoder: str | None = Field(
+        default=None, description="Address of the external decoder that wrote it, if the backbone did not."
+    )
+    agreement: float | None = Field(
+        default=None,
+        description="Share of an external decoder's tokens that the backbone would have written there itself.",
+    )
 
 
 class SearchOutcome(BaseModel):
@@ -142,11 +149,29 @@ class RankedCandidate(BaseModel):
     rank: int = Field(description="1 is best. Equal scores keep the order of the prompt.")
     index: int = Field(description="Place in the input's list of candidates, from 0.")
     title: str = Field(description="The title as given.")
-    score: float = Field(description="What the ranking is by: mean or sum (setting score_by).")
+    score: float = Field(description="What the ranking is by without a crowd: mean or sum (setting score_by).")
     mean: float = Field(description="Mean log-likelihood per title token, in nats.")
     sum: float = Field(description="Log-likelihood of the whole title, in nats.")
     tokens: int = Field(description="Title length in tokens.")
-    probability: float = Field(description="Softmax of the scores over the candidates.")
+    crowd: float | None = Field(
+        default=None,
+        description="Log-odds in nats that the crowd gives it, against the mean of the candidates that the crowd knows; none "
+        "without a crowd, or where the crowd does not know the candidate.",
+    )
+    fused: float | None = Field(
+        default=None,
+        description="With a crowd what the ranking is by: score + crowd_weight · crowd; what it does not know keeps its score.",
+    )
+    probability: float = Field(description="Softmax over the candidates of what the ranking is by.")
+
+
+class CrowdEvidence(BaseModel):
+    """What was known of what other users took."""
+
+    users: int = Field(description="Users whose sequences were counted.")
+    items: int = Field(description="Items that it knows.")
+    history_known: int = Field(description="Items of the history that it knows.")
+    candidates_known: int = Field(description="Candidates that it knows; the others have no crowd.")
 
 
 class AdapterEvidence(BaseModel):
@@ -186,6 +211,7 @@ class Recommendation(BaseModel):
     )
     prompt: PromptEvidence = Field(description="What the candidates were scored against.")
     backbone: BackboneEvidence = Field(description="The model.")
+    crowd: CrowdEvidence | None = Field(default=None, description="The crowd whose prior was added, if one was.")
     head: str = Field(description="The attention head beside the backbone; 'none' for the plain backbone.")
     settings: dict[str, object] = Field(description="Every setting of the run.")
     versions: dict[str, str] = Field(description="Versions of WebRec and of the libraries that computed this.")

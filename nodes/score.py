@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from webrec.models.backbone import Backbone
-from webrec.models.scoring import score_candidates
-from webrec.nodes.prompt import prompt_order
+from webrec.models.scoring import score_candidates, softmax
+from webrec.nodes.prompt import prompt_order, user_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import AdapterEvidence, BackboneEvidence, RankedCandidate
 from webrec.nodes.state import State
-from webrec.tools.text_safety import clean
 
 
 def score(state: State, run: Run) -> Update:
@@ -19,11 +16,11 @@ def score(state: State, run: Run) -> Update:
     titles = state["candidates"]
     order = prompt_order(titles, context.seed)
     prompt = backbone.chat.encode_turn(state["prompt"]["text"])
-    answers = [backbone.chat.encode_answer(clean(titles[i])) for i in order]
+    answers = [backbone.chat.encode_answer(title) for title in user_of(state, context).candidates]
     run.emit("scoring", candidates=len(order), prompt_tokens=len(prompt))
     likelihoods = score_candidates(backbone, prompt, answers, cancelled=run.cancelled)
     scores = [c.mean if context.score_by == "mean" else c.total for c in likelihoods]
-    probabilities = _softmax(scores)
+    probabilities = softmax(scores)
     best_first = sorted(range(len(order)), key=lambda n: -scores[n])
     ranking = [
         RankedCandidate(
@@ -63,10 +60,3 @@ def _adapter_evidence(backbone: Backbone) -> AdapterEvidence | None:
     if (loaded := backbone.adapter) is None:
         return None
     return AdapterEvidence(name=loaded.name, tuning=loaded.adapted.describe_tuning(), sha256=loaded.sha256)
-
-
-def _softmax(scores: list[float]) -> list[float]:
-    top = max(scores)
-    weights = [math.exp(s - top) for s in scores]
-    total = sum(weights)
-    return [w / total for w in weights]

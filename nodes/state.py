@@ -30,6 +30,7 @@ class State(TypedDict, total=False):
     ranking: list[dict[str, Any]]
     backbone: dict[str, Any]
     head: str
+    crowd: dict[str, Any] | None
     settings: dict[str, Any]
     versions: dict[str, str]
     warnings: list[str]

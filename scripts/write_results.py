@@ -11,6 +11,7 @@ from typing import Any
 from webrec.eval import (
     attacks,
     bench_actors,
+    bench_decoder,
     bench_index,
     bench_tables,
     full_ranking,
@@ -82,6 +83,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "rivals": cells("rivals"),
         "full": lambda: full_ranking.full_table(_report("evaluations/full_ranking.json")),
     },
+    "decoders.md": {"decoder": lambda: bench_decoder.decoder_table(_report("bench_decoder.json"))},
     "evaluate.md": {"actors": lambda: bench_actors.actors_table(_report("bench_actors.json"))},
     "performance.md": {
         "goals": lambda: bench_tables.goals_table(_report("bench_path.json")["path"], _report("bench_score.json")),

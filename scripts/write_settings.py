@@ -14,11 +14,14 @@ from webrec.eval.retrieval.config import CorpusConfig, PagesConfig, RetrievalCon
 from webrec.eval.systems.config import (
     CoOccurrenceConfig,
     CountingConfig,
+    FusedConfig,
     LanguageModelConfig,
     SASRecConfig,
     SystemConfig,
     TitleInPagesConfig,
+    TitleSimilarityConfig,
 )
+from webrec.eval.systems.fused import EVIDENCE
 from webrec.eval.systems.tuned_language_model import TuneConfig
 from webrec.eval.train_config import NOT_SETTINGS, PromptConfig, TrainRunConfig
 from webrec.models.config import LoraTuning, SoftPromptTuning
@@ -79,10 +82,12 @@ def eval_tables() -> str:
             RetrievalConfig,
         ),
         ("Each entry of `systems` may be a kind alone, or a table with `kind` and:", SystemConfig),
-        ("Every kind that counts (all but `random`, `sasrec` and `llm`) also has:", CountingConfig),
+        ("Every kind that counts (all but `random`, `sasrec`, `llm`, `fused`) also has:", CountingConfig),
         ("With `kind: co_occurrence`:", CoOccurrenceConfig),
         ("With `kind: sasrec`:", SASRecConfig),
         ("With `kind: title_in_pages`:", TitleInPagesConfig),
+        ("With `kind: title_similarity` or `page_similarity`:", TitleSimilarityConfig),
+        ("With `kind: fused` ([crowd.md](crowd.md)):", FusedConfig),
         (
             "With `kind: llm`; its `prompt` is a table as in [train.md](train.md), whose `pages` count with a retrieval:",
             LanguageModelConfig,
@@ -111,6 +116,15 @@ def eval_tables() -> str:
     return "\n".join(rows) + "\n"
 
 
+def crowd_tables() -> str:
+    """What a fused system counts."""
+    rows = []
+    for kind, features in EVIDENCE.items():
+        rows += ["", f"`{kind}`:", "", "| feature | what it is |", "| --- | --- |"]
+        rows += [f"| `{name}` | {told} |" for name, told in features.items()]
+    return "\n".join(rows[1:]) + "\n"
+
+
 def with_tables(document: str, tables: str) -> str:
     """A document with the tables between its two marks written anew."""
     before, _, rest = document.partition(BEGIN)
@@ -133,6 +147,6 @@ def _default(field: FieldInfo) -> str:
 
 if __name__ == "__main__":
     (DOCS / "settings.md").write_text(settings_table(), "utf-8")
-    for name, tables in (("train.md", train_tables()), ("evaluate.md", eval_tables())):
+    for name, tables in (("train.md", train_tables()), ("evaluate.md", eval_tables()), ("crowd.md", crowd_tables())):
         document = DOCS / name
         document.write_text(with_tables(document.read_text("utf-8"), tables), "utf-8")

@@ -221,3 +221,21 @@ class RerankConfig(BaseModel):
                 f"rerank_pool: {self.rerank_pool} is fewer than pages ({pages}); raise it to at least {pages}"
             )
         return self
+
+
+class CrowdConfig(BaseModel):
+    """What other users took, as a prior on the scores (docs/crowd.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    crowd: str | None = Field(
+        default=None,
+        description="Folder made by webrec crowd: what other users took is added to the scores; unset leaves it out.",
+    )
+    crowd_weight: float = Field(
+        default=0.4,
+        ge=0,
+        le=100,
+        allow_inf_nan=False,
+        description="Nats of score that one nat of the crowd's log-odds counts; 0.4 fits an adapter trained with the default temperature.",
+    )

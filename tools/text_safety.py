@@ -85,3 +85,14 @@ def safe_url(url: str) -> str:
     except ValueError:
         return ""
     return url if parts.scheme in {"http", "https"} and host and user is None else ""
+
+
+def service_address(url: str) -> str:
+    """A service's own address, without a slash at its end: `safe_url`, and no query or fragment; else the empty string."""
+    address = safe_url(url)
+    try:
+        parts = urlsplit(address)
+        plain = bool(address) and not parts.query and not parts.fragment and parts.port != 0
+    except ValueError:
+        return ""
+    return address.rstrip("/") if plain else ""

@@ -81,12 +81,13 @@ def _items(path: Path, wanted: set[str]) -> dict[str, Item]:
         if item not in wanted or item in items:  # 2018 lists some products twice
             continue
         text = _joined(row.get("description")) or _joined(row.get("features") or row.get("feature"))
-        title = row.get("title")
+        title, brand = row.get("title"), row.get("brand") or row.get("store")  # 2014 and 2018; 2023
         items[item] = Item(
             item,
             plain_text(title) if isinstance(title, str) else "",
             clean(plain_text(text), MOST_TEXT) or None,
             _categories(row.get("categories") or row.get("category")),
+            brand=plain_text(brand) or None if isinstance(brand, str) else None,
         )
     return items
 

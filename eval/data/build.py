@@ -64,7 +64,13 @@ def frozen_examples(
                 **manifest,
             },
         )
-    return read_frozen(path, dataset.items)
+    return read_frozen(path, dataset.items, _times(dataset))
+
+
+def _times(dataset: Dataset) -> dict[str, tuple[int, ...]]:
+    """Of each user's steps; nothing where one is unknown."""
+    times = {user: tuple(t.time for t in taken if t.time is not None) for user, taken in dataset.users.items()}
+    return times if all(len(times[user]) == len(taken) for user, taken in dataset.users.items()) else {}
 
 
 def source_hashes(files: Sequence[Path]) -> dict[str, str]:

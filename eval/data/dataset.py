@@ -15,6 +15,7 @@ class Item:
     text: str | None = None
     categories: tuple[str, ...] = ()
     year: int | None = None
+    brand: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +70,5 @@ class TrainingData:
     sequences: Mapping[str, tuple[str, ...]]
     counts: Mapping[str, int] = field(default_factory=dict)
     """How often each item occurs in `sequences`; absent ones never."""
+    times: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Unix seconds of each step of `sequences`; empty where the source has only the order."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,6 +37,7 @@ class FrozenExamples:
     manifest: Mapping[str, Any]
     digest: str
     _table: pa.Table
+    _times: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def samplings(self) -> tuple[Sampling, ...]:
@@ -55,7 +56,8 @@ class FrozenExamples:
         for sequence in sequences.values():
             for item_id in sequence:
                 counts[item_id] = counts.get(item_id, 0) + 1
-        return TrainingData(self.items, sequences, counts)
+        times = {user: self._times[user][: len(own)] for user, own in sequences.items()} if self._times else {}
+        return TrainingData(self.items, sequences, counts, times)
 
     def examples(self, part: Part, sampling: Sampling) -> list[RankingExample]:
         """The examples of a part, user by user, one for each draw. Raises `ConfigurationError` for what was not drawn."""
@@ -183,8 +185,10 @@ def write_frozen(path: Path, table: pa.Table, manifest: Mapping[str, Any]) -> st
     return digest
 
 
-def read_frozen(path: Path, items: Mapping[str, Item]) -> FrozenExamples:
-    """Read the file and check its content against its digest. `items`: the filtered data set's.
+def read_frozen(
+    path: Path, items: Mapping[str, Item], times: Mapping[str, tuple[int, ...]] | None = None
+) -> FrozenExamples:
+    """Read the file and check its content against its digest. `items`: the filtered data set's; `times`: of each user's steps.
 
     Raises `ConfigurationError` if it is damaged, of another format, or names an item that the data set has not.
     """
@@ -205,4 +209,4 @@ def read_frozen(path: Path, items: Mapping[str, Item]) -> FrozenExamples:
         raise ConfigurationError(f"{path}: its content is not what was written; remove it to make it again")
     if missing := next((i for i in manifest["items"] if i not in items), None):
         raise ConfigurationError(f"{path}: its item {missing} is not in the data set; remove it to make it again")
-    return FrozenExamples(items, manifest, manifest["digest"], table)
+    return FrozenExamples(items, manifest, manifest["digest"], table, times or {})

@@ -131,7 +131,7 @@ def _items(path: Path) -> dict[str, Item]:
         item_id = str(data["item_id"])
         if item_id in items:
             raise InputError(f"{where}: item_id {clean(item_id, 40)!r} is there twice; list each item once")
-        for field in ("title", "description"):
+        for field in ("title", "description", "brand"):
             if not isinstance(data.get(field), str | None):
                 raise InputError(f"{where}: {field} is not text; write it as a string or leave it out")
         year = data.get("year")
@@ -141,6 +141,7 @@ def _items(path: Path) -> dict[str, Item]:
             clean(data.get("description") or "", MOST_TEXT) or None,
             _categories(data.get("categories")),
             year if isinstance(year, int) else None,
+            clean(data.get("brand") or "") or None,
         )
     if not items:
         raise InputError(f"{path.name}: it holds no item; give one JSON object a line")

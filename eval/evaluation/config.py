@@ -15,7 +15,7 @@ from webrec.eval.retrieval.config import CorpusConfig, RetrievalConfig
 from webrec.eval.retrieval.corpus import resolved_corpus
 from webrec.eval.run_folder import RUN_FILE
 from webrec.eval.settings_file import read_settings, sentence
-from webrec.eval.systems.config import NEED_CORPUS, AnySystem, LanguageModelConfig
+from webrec.eval.systems.config import NEED_CORPUS, AnySystem, FusedConfig, LanguageModelConfig
 
 
 class RayConfig(BaseModel):
@@ -46,6 +46,10 @@ class EvalConfig(BaseModel):
     )
     retrievals: tuple[RetrievalConfig, ...] = Field(
         default=(), description="The ways of searching that systems can name, each done once for all of them."
+    )
+    take_from: Path | None = Field(
+        default=None,
+        description="Folder of another run whose rows and trainings of equal systems on equal examples are taken over.",
     )
     seeds: tuple[int, ...] = Field(
         default=(0,), min_length=1, description="Training seeds; systems without chance take the first alone."
@@ -83,10 +87,16 @@ class EvalConfig(BaseModel):
                 raise ValueError(
                     f"systems: {system_name(system)} has a placebo and no retrieval; name one, or leave it out"
                 )
+            if isinstance(system, FusedConfig):
+                before = [system_name(s) for s in self.systems[: self.systems.index(system)]]
+                if (other := next((name for name in system.inputs if name not in before), None)) is not None:
+                    raise ValueError(
+                        f"systems: {system_name(system)} has the input {other!r}, which no system before it is called; list it first"
+                    )
             if system.kind in NEED_CORPUS and (
                 lacking := next((n for n in names_of(self) if n not in self.corpora), None)
             ):
-                raise ValueError(f"corpora: {lacking} has none, and {system_name(system)} counts its pages; add one")
+                raise ValueError(f"corpora: {lacking} has none, and {system_name(system)} looks at its pages; add one")
         for data in self.data:
             if "covered" in data.samplings and data_name(data) not in self.corpora:
                 raise ValueError(f"corpora: {data_name(data)} has none, and covered candidates need one; add it")
@@ -133,7 +143,9 @@ def read_eval_config(path: Path, changes: Iterable[str] = ()) -> EvalConfig:
         return (folder / given.expanduser()).resolve()
 
     corpora = {name: resolved_corpus(corpus, resolve) for name, corpus in config.corpora.items()}
-    return config.model_copy(update={"data": data, "corpora": corpora, "output": resolve(config.output)})
+    taken = None if config.take_from is None else resolve(config.take_from)
+    changed = {"data": data, "corpora": corpora, "output": resolve(config.output), "take_from": taken}
+    return config.model_copy(update=changed)
 
 
 def resumed_config(folder: Path) -> EvalConfig:

@@ -29,7 +29,7 @@ from webrec.eval.evaluation.worker import FitKey, Material, OnEvent, Workers, fi
 from webrec.eval.ray_cluster import event_board, machines, ray_cluster, require_ray
 from webrec.eval.retrieval.found import SearchPiece
 from webrec.eval.retrieval.retrieve import FoundPage, Retrieved
-from webrec.eval.systems.config import SMALL_PIECES, Readings
+from webrec.eval.systems.config import SMALL_PIECES, AnySystem, Readings
 from webrec.eval.systems.system import Answer
 
 _LOOK_SECONDS = 0.3
@@ -110,14 +110,21 @@ class _RayWorkers:
             yield pieces[number], [_retrieved(one) for one in found]
 
     def answer(self, fits: Iterable[Fit], pieces: Sequence[Piece]) -> Iterator[tuple[Piece, list[Answer]]]:
-        """What the systems say of each piece: the quick ones first and here, then all trainings, then language models."""
-        import ray
-
+        """What the systems say of each piece: quick ones first and here, then trainings, then language models, then fused ones."""
         by_name = {system_name(system): system for system in self._config.systems}
         slow = [piece for piece in pieces if by_name[piece.system].kind in SMALL_PIECES]
-        yield from self._own.answer(fits, [piece for piece in pieces if by_name[piece.system].kind not in SMALL_PIECES])
-        if not slow:
-            return
+        fused = [piece for piece in pieces if by_name[piece.system].kind == "fused"]
+        others = {*slow, *fused}
+        yield from self._own.answer(fits, [piece for piece in pieces if piece not in others])
+        if slow:
+            yield from self._answer_slow(by_name, slow)
+        yield from self._own.answer(fits, fused)
+
+    def _answer_slow(
+        self, by_name: Mapping[str, AnySystem], slow: Sequence[Piece]
+    ) -> Iterator[tuple[Piece, list[Answer]]]:
+        import ray
+
         self._shipment.readings.update({name: ray.put(readings) for name, readings in self._readings.items()})
         keys = dict.fromkeys((p.data, p.system, p.seed) for p in slow if is_tuned(by_name[p.system]))
         self._train([key for key in keys if not _is_trained(self._folder(key))])

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from webrec.eval.data.dataset import RankingExample
-from webrec.eval.data.frozen import FrozenExamples
+from webrec.eval.data.frozen import FrozenExamples, Part
 from webrec.eval.evaluation.config import EvalConfig, retrieval_of, system_name
 from webrec.eval.evaluation.rows import Piece
 from webrec.eval.retrieval.found import SearchPiece, search_pieces
-from webrec.eval.systems.config import SMALL_PIECES, AnySystem, LanguageModelConfig, is_learned
+from webrec.eval.systems.config import SMALL_PIECES, AnySystem, FusedConfig, LanguageModelConfig, is_learned
 
 PIECE = 4096
 """Examples asked together by a quick system: what is lost, at most, when a run is killed."""
@@ -18,29 +18,60 @@ PIECE = 4096
 
 @dataclass(frozen=True)
 class Fit:
-    """One system learning from one data set with one seed, and the pieces that it then answers."""
+    """One system learning from one data set with one seed, and the pieces that it then answers.
+
+    `fitting`: those of the validation part, for the systems that are fused of this one.
+    """
 
     data: str
     system: AnySystem
     seed: int
     pieces: tuple[Piece, ...]
+    fitting: tuple[Piece, ...] = ()
 
 
 def plan(config: EvalConfig, frozen: Mapping[str, FrozenExamples]) -> list[Fit]:
     """Everything that is to be asked, in order."""
     fits = []
     for data, examples in frozen.items():
-        count = examples.count(config.part)
         for system in config.systems:
-            size = min(PIECE, SMALL_PIECES.get(system.kind, PIECE))
-            for seed in config.seeds if is_learned(system) else config.seeds[:1]:
-                pieces = [
-                    Piece(data, sampling, system_name(system), seed, begin, min(begin + size, count))
-                    for sampling in examples.samplings
-                    for begin in range(0, count, size)
-                ]
-                fits.append(Fit(data, system, seed, tuple(pieces)))
+            for seed in seeds_of(config, system):
+                name = system_name(system)
+                fitting = config.part == "test" and name in inputs_of(config)
+                fits.append(
+                    Fit(
+                        data,
+                        system,
+                        seed,
+                        _pieces(examples, config.part, data, system, seed, fitting=False),
+                        _pieces(examples, "validation", data, system, seed, fitting=True) if fitting else (),
+                    )
+                )
     return fits
+
+
+def _pieces(
+    examples: FrozenExamples, part: Part, data: str, system: AnySystem, seed: int, *, fitting: bool
+) -> tuple[Piece, ...]:
+    size, count = min(PIECE, SMALL_PIECES.get(system.kind, PIECE)), examples.count(part)
+    return tuple(
+        Piece(data, sampling, system_name(system), seed, begin, min(begin + size, count), fitting)
+        for sampling in examples.samplings
+        for begin in range(0, count, size)
+    )
+
+
+def seeds_of(config: EvalConfig, system: AnySystem) -> tuple[int, ...]:
+    """The training seeds that a system is fitted with: the first alone where nothing of it depends on chance."""
+    if isinstance(system, FusedConfig):
+        by_name = {system_name(s): s for s in config.systems}
+        return max((seeds_of(config, by_name[name]) for name in system.inputs), key=len, default=config.seeds[:1])
+    return config.seeds if is_learned(system) else config.seeds[:1]
+
+
+def inputs_of(config: EvalConfig) -> set[str]:
+    """The names of all systems that others are fused of."""
+    return {name for system in config.systems if isinstance(system, FusedConfig) for name in system.inputs}
 
 
 def searches(config: EvalConfig, frozen: Mapping[str, FrozenExamples]) -> list[SearchPiece]:
@@ -49,8 +80,10 @@ def searches(config: EvalConfig, frozen: Mapping[str, FrozenExamples]) -> list[S
     for data, examples in frozen.items():
         for retrieval in config.retrievals:
             readers = [system for system in config.systems if retrieval_of(system) == retrieval.name]
+            fused = any(system_name(system) in inputs_of(config) for system in readers)
+            parts = dict.fromkeys([config.part, *(["validation"] if fused else [])])
             sets: list[tuple[str, str]] = (
-                [(config.part, sampling) for sampling in examples.samplings] if readers else []
+                [(part, sampling) for part in parts for sampling in examples.samplings] if readers else []
             )
             if any(isinstance(s, LanguageModelConfig) and s.tune for s in readers):
                 sets += [("tuning", MIXED), ("validation", MIXED)]

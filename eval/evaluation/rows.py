@@ -20,7 +20,10 @@ _CELL = ("data", "sampling", "system", "seed")
 
 @dataclass(frozen=True, order=True, slots=True)
 class Piece:
-    """Some examples of one cell, asked together: those from `begin` to `end` in the frozen order."""
+    """Some examples of one cell, asked together: those from `begin` to `end` in the frozen order.
+
+    `fitting`: of the validation part, for the systems that are fused of this one; what such pieces say is not reported.
+    """
 
     data: str
     sampling: str
@@ -28,11 +31,13 @@ class Piece:
     seed: int
     begin: int
     end: int
+    fitting: bool = False
 
     def path(self, folder: Path) -> Path:
         """Where its rows lie under the rows' folder."""
         cell = folder / self.data / self.system / f"seed-{self.seed}"
-        return cell / f"{self.sampling}-{self.begin:07}-{self.end:07}.parquet"
+        kind = "fitting-" if self.fitting else ""
+        return cell / f"{kind}{self.sampling}-{self.begin:07}-{self.end:07}.parquet"
 
 
 class RowStore:

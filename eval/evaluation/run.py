@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from webrec.cache_folder import cache_root
@@ -12,18 +14,21 @@ from webrec.eval.data.config import DataConfig
 from webrec.eval.data.dataset import Item
 from webrec.eval.data.frozen import FrozenExamples
 from webrec.eval.evaluation.config import EvalConfig, data_name, system_name
+from webrec.eval.evaluation.input_scores import InputScores
 from webrec.eval.evaluation.looked_at import look, write_looked_at
 from webrec.eval.evaluation.plan import Fit, plan, searches
 from webrec.eval.evaluation.rows import RowStore
 from webrec.eval.evaluation.search import FOLDER, kept_elsewhere, readings_of, take_kept, targets_found
 from webrec.eval.evaluation.summary import Summary, summarise, write_summary
-from webrec.eval.evaluation.worker import Material, OnEvent, PlainLoop, Worker, Workers
+from webrec.eval.evaluation.taking import take_over
+from webrec.eval.evaluation.worker import Material, OnEvent, PlainLoop, Worker, Workers, fit_folder
 from webrec.eval.model_identity import adapter_identity, backbone_identity
 from webrec.eval.parquet import write_whole
 from webrec.eval.retrieval.corpus import Corpus, build_corpus
 from webrec.eval.retrieval.found import found_table
 from webrec.eval.run_folder import RunFolder
 from webrec.eval.systems.config import Readings
+from webrec.eval.systems.fused import WEIGHTS
 from webrec.models.config import BackboneConfig
 
 SYSTEMS = "systems"
@@ -41,13 +46,22 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
     frozen = {data_name(data): _frozen(config, data, on_event) for data in config.data}
     corpora = {name: _corpus(config, name, frozen[name].items) for name in config.corpora}
     materials = {name: Material(examples, corpora.get(name)) for name, examples in frozen.items()}
-    with RunFolder(config.output, description(config, frozen, corpora), "an evaluation") as folder:
+    told = description(config, frozen, corpora)
+    with RunFolder(config.output, told, "an evaluation") as folder:
         store, fits = RowStore(config.output / "rows"), plan(config, frozen)
-        pieces = [piece for fit in fits for piece in fit.pieces]
+        if config.take_from is not None:
+            take_over(config.take_from, told["fingerprint"], fits, store, config.output / SYSTEMS)
+        pieces = [piece for fit in fits for piece in (*fit.fitting, *fit.pieces)]
         done = sum(piece.end - piece.begin for piece in pieces if store.has(piece))
         on_event({"event": "planned", "rows": sum(p.end - p.begin for p in pieces), "done": done})
         readings: dict[str, Readings] = {}
-        with _workers(config, materials, readings, on_event, stop) as workers:
+
+        def scores(data: str, seed: int) -> InputScores:
+            own = [fit for fit in fits if fit.data == data]
+            return InputScores(store, own, frozen[data], config.part, seed)
+
+        worker = Worker(config, materials, readings, config.output / SYSTEMS, on_event, scores)
+        with _workers(config, materials, readings, PlainLoop(worker), on_event, stop) as workers:
             folder.started({"threads": config.threads, **workers.machines()})
             _search(config, materials, workers, on_event, stop)
             for name, examples in frozen.items():
@@ -56,6 +70,7 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
             _answer(config, materials, fits, store, workers, on_event, stop)
         on_event({"event": "summarising"})
         summary = summarise(config, frozen, fits, store, targets_found(config, frozen, readings, corpora), corpora)
+        summary = with_weights(summary, fits, config.output / SYSTEMS)
         write_looked_at(config.output, look(config, frozen, fits, store, readings, summary))
         write_summary(config.output, summary)
         return summary
@@ -66,10 +81,10 @@ def _workers(
     config: EvalConfig,
     materials: Mapping[str, Material],
     readings: Mapping[str, Readings],
+    own: Workers,
     on_event: OnEvent,
     stop: Stop,
 ) -> Iterator[Workers]:
-    own = PlainLoop(Worker(config, materials, readings, config.output / SYSTEMS, on_event))
     if config.ray is None:
         yield own
         return
@@ -113,14 +128,28 @@ def _answer(
     on_event: OnEvent,
     stop: Stop,
 ) -> None:
-    todo = [piece for fit in fits for piece in fit.pieces if not store.has(piece)]
+    todo = [piece for fit in fits for piece in (*fit.fitting, *fit.pieces) if not store.has(piece)]
     reader = Worker(config, materials, {}, config.output / SYSTEMS)  # for examples alone
     for piece, given in workers.answer(fits, todo):
-        examples = reader.examples(piece.data, config.part, piece.sampling, piece.begin, piece.end)
+        part = "validation" if piece.fitting else config.part
+        examples = reader.examples(piece.data, part, piece.sampling, piece.begin, piece.end)
         store.write(piece, examples, given)
         on_event({"event": "answered", "data": piece.data, "system": piece.system, "rows": len(given)})
         if stop():
             raise KeyboardInterrupt
+
+
+def with_weights(summary: Summary, fits: list[Fit], systems: Path) -> Summary:
+    """The summary with the weights of what was fused, of the first seed, among its notes."""
+    notes = {data: dict(told) for data, told in summary.notes.items()}
+    for fit in reversed(fits):
+        if fit.system.kind == "fused":
+            name = system_name(fit.system)
+            path = fit_folder(systems, (fit.data, name, fit.seed)) / WEIGHTS
+            for sampling, weights in json.loads(path.read_text("utf-8")).items():
+                told = {feature: one["weight"] for feature, one in weights.items()}
+                notes[fit.data][f"weights of {name}, {sampling}"] = told
+    return summary.model_copy(update={"notes": notes})
 
 
 def _frozen(config: EvalConfig, data: DataConfig, on_event: OnEvent) -> FrozenExamples:
@@ -164,7 +193,7 @@ def description(
                 if isinstance(model, BackboneConfig)
             },
             "corpora": {name: corpus.digest for name, corpus in corpora.items()},
-            "retrievals": {r.name: r.model_dump(mode="json") for r in config.retrievals},
+            "retrievals": {r.name: r.counted() for r in config.retrievals},
             "seeds": list(config.seeds),
             "part": config.part,
         },

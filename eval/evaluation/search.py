@@ -31,15 +31,15 @@ def kept_elsewhere(
 ) -> Path | None:
     """Where any run keeps what was found for a piece with the same `examples`, under `folder`; None without a corpus.
 
-    The live web is another one tomorrow; pages of a corpus stay.
+    The live web is another one tomorrow, and so is an external decoder; pages of a corpus stay.
     """
-    if material.corpus is None:
-        return None
     (retrieval,) = (r for r in config.retrievals if r.name == piece.retrieval)
+    if material.corpus is None or retrieval.decoder_url is not None:
+        return None
     items = material.frozen.items
     told = [
         LAYOUT,
-        retrieval.model_dump(mode="json", exclude={"name"}),
+        {name: value for name, value in retrieval.counted().items() if name != "name"},
         backbone_identity(retrieval),
         material.corpus.digest,
         [asdict(e) | {"titles": [items[i].title for i in (*e.history, *e.candidates)]} for e in examples],
@@ -74,7 +74,10 @@ def readings_of(config: EvalConfig, data: str, frozen: FrozenExamples, corpus: C
     tuning, validating = (
         (examples_of(config, frozen, part, MIXED) for part in ("tuning", "validation")) if tuned else ([], [])
     )
-    return Readings(found, {} if corpus is None else corpus.pages_of(), tuning, validating)
+    fused = any(system.kind == "fused" for system in config.systems)
+    fitting = [e for s in frozen.samplings for e in frozen.examples("validation", s)] if fused else []
+    texts = corpus.texts_of() if corpus and any(s.kind == "page_similarity" for s in config.systems) else {}
+    return Readings(found, {} if corpus is None else corpus.pages_of(), texts, tuning, validating, fitting)
 
 
 def targets_found(

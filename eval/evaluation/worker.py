@@ -16,9 +16,11 @@ from webrec.eval.retrieval.corpus import Corpus
 from webrec.eval.retrieval.found import SearchPiece
 from webrec.eval.retrieval.retrieve import Retrieved, Retriever
 from webrec.eval.systems.config import Readings, build_system
+from webrec.eval.systems.fused import Scores
 from webrec.eval.systems.system import Answer, System, answers
 
 OnEvent = Callable[[dict[str, Any]], None]
+ScoresOf = Callable[[str, int], Scores]
 FitKey = tuple[str, str, int]
 """Data set, system and training seed."""
 
@@ -35,6 +37,7 @@ class Worker:
     """Searches and answers. It keeps what it loaded for the last piece: pieces of one kind should come one after the other.
 
     `systems`: folder in which trainings are kept. `readings`: by data set, what was found; to be filled before anything is answered.
+    `scores`: by data set and seed, what was answered before; for systems that are fused of others.
     """
 
     def __init__(
@@ -44,9 +47,10 @@ class Worker:
         readings: Mapping[str, Readings],
         systems: Path,
         on_event: OnEvent = lambda _: None,
+        scores: ScoresOf | None = None,
     ) -> None:
         self._config, self._materials, self._readings = config, materials, readings
-        self._folder, self._on_event = systems, on_event
+        self._folder, self._on_event, self._scores = systems, on_event, scores
         self._examples: tuple[tuple[str, str, str], list[RankingExample]] | None = None
         self._retriever: tuple[tuple[str, str], Retriever] | None = None
         self._system: tuple[FitKey, System] | None = None
@@ -66,7 +70,8 @@ class Worker:
     def answer(self, piece: Piece) -> list[Answer]:
         """What a piece's system says of its examples."""
         system = self.fit((piece.data, piece.system, piece.seed))
-        return answers(system, self.examples(piece.data, self._config.part, piece.sampling, piece.begin, piece.end))
+        part = "validation" if piece.fitting else self._config.part
+        return answers(system, self.examples(piece.data, part, piece.sampling, piece.begin, piece.end))
 
     def fit(self, key: FitKey) -> System:
         """The system, once it has learned what it learns; a training goes on where it was stopped."""
@@ -83,7 +88,8 @@ class Worker:
         frozen, config = self._materials[data].frozen, self._config
         (chosen,) = (s for s in config.systems if system_name(s) == name)
         folder = fit_folder(self._folder, key)
-        system = build_system(chosen, folder, config.threads, self._readings[data], seed, hear)
+        scores = self._scores(data, seed) if self._scores and chosen.kind == "fused" else None
+        system = build_system(chosen, folder, config.threads, self._readings[data], seed, hear, scores)
         system.fit(frozen.training(), seed, validation_examples(frozen))
         self._on_event({"event": "fitted", **told})
         self._system = key, system

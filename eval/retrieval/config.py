@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from webrec.models.config import DecoderConfig, ReuseConfig
 from webrec.nodes.context import RunContext
+from webrec.tools.config import CrowdConfig
 
 
 class PagesConfig(BaseModel):
@@ -58,3 +61,8 @@ class RetrievalConfig(RunContext):
         le=256,
         description="Examples that the backbone reasons about together: quicker; in bfloat16 the rounding differs from one at a time.",
     )
+
+    def counted(self) -> dict[str, Any]:
+        """The settings that tell one retrieval from another: not where results are kept, nor the crowd, nor a decoder that is not asked."""
+        unasked = set(DecoderConfig.model_fields) if self.decoder_url is None else set()
+        return self.model_dump(mode="json", exclude={*ReuseConfig.model_fields, *CrowdConfig.model_fields, *unasked})

@@ -41,6 +41,16 @@ class Corpus:
             found[item_id] = found.get(item_id, 0) + 1
         return found
 
+    def texts_of(self, characters: int = 400) -> dict[str, str]:
+        """The beginning of the first page about each item."""
+        found: dict[str, str] = {}
+        with self.path.open(encoding="utf-8") as file:
+            for line in file:
+                page = json.loads(line)
+                if (item_id := self.about.get(page["url"])) is not None:
+                    found.setdefault(item_id, page["text"][:characters])
+        return found
+
 
 def build_corpus(config: CorpusConfig, items: Mapping[str, Item], folder: Path) -> Corpus:
     """The corpus of `config` for a data set's `items`, under `folder`, from an earlier time if it was made before.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,13 +16,17 @@ from webrec.eval.retrieval.corpus import Corpus
 from webrec.graph.build import Graph, build_graph
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
-from webrec.models.decoding import Decoded, decode_together
+from webrec.models.decode_step import Watched
+from webrec.models.decoding import Decoded
+from webrec.models.kept_reasoning import decode_kept
+from webrec.models.teacher_forcing import Forced
 from webrec.models.threads import torch_threads
 from webrec.nodes.context import RunContext
+from webrec.nodes.external_decoder import Question, written_elsewhere
 from webrec.nodes.prompt import User
 from webrec.nodes.query_strategies import BUILTIN, strategy_of
-from webrec.nodes.reason import as_reasoning, question_of, reason, watched_by
-from webrec.nodes.run import Run, Update
+from webrec.nodes.reason import as_reasoning, question_of, read_elsewhere, reason, watched_by
+from webrec.nodes.run import Run, Update, kept_by, run_blocking
 from webrec.nodes.state import State
 
 
@@ -67,7 +72,7 @@ class Retriever:
         searched = {} if corpus is None else {"providers": ("local",), "pages_path": str(corpus.path)}
         self._settings = {name: getattr(config, name) for name in RunContext.model_fields} | searched
         self._graph: Graph = build_graph(nodes={"reason": self._reason, "augment": _nothing, "score": _nothing})
-        self._written: dict[tuple[int, ...], Decoded] = {}
+        self._written: dict[tuple[int, ...], Decoded | Forced] = {}
 
     def retrieve(self, examples: Sequence[RankingExample]) -> list[Retrieved]:
         """What is found for each. Raises `SearchError` if every provider failed, and what the nodes raise."""
@@ -81,34 +86,48 @@ class Retriever:
         return found
 
     def _write(self, examples: Sequence[RankingExample]) -> float:
-        """Let the backbone reason about `examples` together; returns the seconds that this took."""
+        """Let the backbone, or the external decoder, reason about `examples` together; returns the seconds that this took."""
         began = time.perf_counter()
         self._written.clear()
         strategy = strategy_of(self._config, BUILTIN)
         if strategy is None or strategy.question is None or len(examples) < 2:
             return 0.0
         backbone = self._backbone()
-        prompts = set()
+        questions = {}
         for example in examples:
             history, candidates = self._titles(example).values()
             user = User.of(history, candidates, history_items=self._config.history_items, seed=self._config.seed)
-            prompt = tuple(backbone.chat.encode_turn(strategy.question(user)))
+            text = strategy.question(user)
+            prompt = backbone.chat.encode_turn(text)
             if (
                 len(prompt) + self._config.reasoning_tokens <= backbone.context_length
             ):  # else the node says what is wrong
-                prompts.add(prompt)
-        asked = sorted(prompts, key=len)
-        decoded = decode_together(
-            backbone, asked, self._config.reasoning_tokens, watched=watched_by(self._config, BUILTIN)
-        )
-        self._written = dict(zip(asked, decoded, strict=True))
+                questions[tuple(prompt)] = Question(text, prompt)
+        asked = sorted(questions, key=len)
+        watched = watched_by(self._config, BUILTIN)
+        written: Sequence[Decoded | Forced]
+        if self._config.decoder_url is None:
+            written = decode_kept(
+                kept_by(self._config), backbone, asked, self._config.reasoning_tokens, watched=watched
+            )
+        else:
+            written = run_blocking(self._elsewhere(backbone, [questions[prompt] for prompt in asked], watched))
+        self._written = dict(zip(asked, written, strict=True))
         return time.perf_counter() - began
 
-    def _reason(self, state: State, run: Run) -> Update:
+    async def _elsewhere(
+        self, backbone: Backbone, questions: Sequence[Question], watched: Watched | None
+    ) -> list[Forced]:
+        """The external decoder is asked all at once: it has its own way of writing together."""
+        return await asyncio.gather(*(written_elsewhere(backbone, q, self._config, watched) for q in questions))
+
+    def _reason(self, state: State, run: Run) -> Update | Awaitable[Update]:
         """The node, but what was written already is not written again."""
-        prompt = question_of(state, run)
-        if prompt is None or (written := self._written.get(tuple(prompt))) is None:
+        question = question_of(state, run)
+        if question is None or (written := self._written.get(tuple(question.ids))) is None:
             return reason(state, run)
+        if isinstance(written, Forced):
+            return read_elsewhere(written, state, run)
         return {"reasoning": as_reasoning(written, run.backbone()).model_dump()}
 
     def _backbone(self) -> Backbone:

@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from webrec.eval.data.dataset import RankingExample
 from webrec.eval.retrieval.page_source import PageSource, Placebo
 from webrec.eval.retrieval.retrieve import Retrieved
 from webrec.eval.systems.co_occurrence import CoOccurrence
 from webrec.eval.systems.counting import InversePopularity, Popularity, Random
+from webrec.eval.systems.fused import EVIDENCE, Evidence, Fused, Scores
 from webrec.eval.systems.item_knn import ItemKNN
 from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.systems.page_counting import PageCount, TitleInPages
 from webrec.eval.systems.sasrec import SASRec
 from webrec.eval.systems.system import System
+from webrec.eval.systems.text_similarity import TextSimilarity
 from webrec.eval.systems.ties import TiesByHash
 from webrec.eval.systems.tuned_language_model import TuneConfig, TunedLanguageModel
 from webrec.eval.train_config import PromptConfig
 from webrec.models.config import BackboneConfig
+from webrec.models.sentence_encoder import MINILM
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -115,6 +118,31 @@ class TitleInPagesConfig(CountingConfig):
     retrieval: str = Field(description="Name of the retrieval whose pages it looks at.")
 
 
+class TitleSimilarityConfig(CountingConfig):
+    """How alike titles are in meaning."""
+
+    kind: Literal["title_similarity"] = Field(
+        default="title_similarity",
+        description="Cosine of sentence embeddings of the candidate's and the history's titles.",
+    )
+    by: Literal["mean", "most"] = Field(default="mean", description="The mean over the history, or the most alike.")
+    model: str = Field(
+        default=MINILM, description="minilm, or a folder or hub id in the layout of sentence-transformers."
+    )
+
+
+class PageSimilarityConfig(CountingConfig):
+    """How alike are what the corpus says of items."""
+
+    kind: Literal["page_similarity"] = Field(
+        default="page_similarity", description="The same of titles with the first page about each, if there is one."
+    )
+    by: Literal["mean", "most"] = Field(default="mean", description="The mean over the history, or the most alike.")
+    model: str = Field(
+        default=MINILM, description="minilm, or a folder or hub id in the layout of sentence-transformers."
+    )
+
+
 class LanguageModelConfig(SystemConfig, BackboneConfig):
     """A LLaMA that is asked with titles, and with pages if it has a retrieval."""
 
@@ -136,6 +164,31 @@ class LanguageModelConfig(SystemConfig, BackboneConfig):
     )
 
 
+class FusedConfig(SystemConfig):
+    """Evidence of the crowd and other systems' scores, weighed by a conditional logit (docs/crowd.md)."""
+
+    kind: Literal["fused"] = Field(default="fused", description="Weights fitted on validation targets, then frozen.")
+    evidence: tuple[Evidence, ...] = Field(
+        default=tuple(EVIDENCE),
+        description="What is counted in the training part: counts, times, items (titles, brands, categories, years).",
+    )
+    inputs: tuple[str, ...] = Field(
+        default=(), description="Names of systems listed before it whose scores are evidence as well."
+    )
+    permuted: tuple[str, ...] = Field(
+        default=(), description="Inputs whose scores are exchanged between users: a placebo."
+    )
+    penalty: float = Field(default=1000.0, gt=0, description="L2 penalty on the weights of standardised features.")
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.evidence and not self.inputs:
+            raise ValueError("evidence: a fused system needs some, or inputs; give one of them")
+        if unknown := next((name for name in self.permuted if name not in self.inputs), None):
+            raise ValueError(f"permuted: {unknown} is none of the inputs; add it there, or leave it out")
+        return self
+
+
 AnySystem = Annotated[
     RandomConfig
     | PopularityConfig
@@ -146,7 +199,10 @@ AnySystem = Annotated[
     | PageExistsConfig
     | PageCountConfig
     | TitleInPagesConfig
-    | LanguageModelConfig,
+    | TitleSimilarityConfig
+    | PageSimilarityConfig
+    | LanguageModelConfig
+    | FusedConfig,
     Field(discriminator="kind"),
 ]
 SMALL_PIECES = {"llm": 16}
@@ -158,37 +214,49 @@ def is_learned(system: AnySystem) -> bool:
     return system.kind in {"random", "sasrec"} or (system.kind == "llm" and bool(system.tune or system.placebo))
 
 
-NEED_CORPUS = frozenset({"page_exists", "page_count"})
-"""Kinds that count the pages of the data set's corpus."""
+NEED_CORPUS = frozenset({"page_exists", "page_count", "page_similarity"})
+"""Kinds that look at the pages of the data set's corpus."""
 
 
 @dataclass(frozen=True)
 class Readings:
     """What there is to read for one data set.
 
-    `found`: by retrieval, (part, sampling) and key. `pages_of`: pages about each item. `tuning`, `validating`: the examples that
-    a system is fine-tuned on, and chosen by.
+    `found`: by retrieval, (part, sampling) and key. `pages_of`: pages about each item; `texts_of`: the beginning of its first. `tuning`, `validating`: the examples that
+    a system is fine-tuned on, and chosen by. `fitting`: those that a fused system is fitted on.
     """
 
     found: Mapping[str, Mapping[tuple[str, str], Mapping[str, Retrieved]]] = field(default_factory=dict)
     pages_of: Mapping[str, int] = field(default_factory=dict)
+    texts_of: Mapping[str, str] = field(default_factory=dict)
     tuning: Sequence[RankingExample] = ()
     validating: Sequence[RankingExample] = ()
+    fitting: Sequence[RankingExample] = ()
 
 
 def build_system(
-    config: AnySystem, folder: Path, threads: int, readings: Readings, seed: int, on_event: OnEvent
+    config: AnySystem,
+    folder: Path,
+    threads: int,
+    readings: Readings,
+    seed: int,
+    on_event: OnEvent,
+    scores: Scores | None = None,
 ) -> System:
     """The system of an entry, not yet fitted. `folder`: where it may keep a training that can be resumed.
+
+    `scores`: what the systems before it said, for one that is fused of them.
 
     `on_event` hears of a training what `webrec train` hears.
     """
     if isinstance(config, CountingConfig):
-        counting = _counting(config, readings)
+        counting = _counting(config, readings, threads)
         return TiesByHash(counting) if config.ties == "hash" else counting
     settings = config.model_dump(exclude={"kind", "name"})
     if config.kind == "sasrec":
         return SASRec(**settings, threads=threads, folder=folder)
+    if config.kind == "fused":
+        return Fused(readings.fitting, **settings, scores=scores, folder=folder)
     if config.kind == "llm":
         backbone = BackboneConfig(**{name: settings[name] for name in BackboneConfig.model_fields})
         pages = None
@@ -211,7 +279,10 @@ def build_system(
     return Random()
 
 
-def _counting(config: CountingConfig, readings: Readings) -> System:
+def _counting(config: CountingConfig, readings: Readings, threads: int) -> System:
+    if isinstance(config, TitleSimilarityConfig | PageSimilarityConfig):
+        texts = readings.texts_of if isinstance(config, PageSimilarityConfig) else None
+        return TextSimilarity(texts, config.by, config.model, threads)
     if isinstance(config, CoOccurrenceConfig):
         return CoOccurrence(config.steps, config.popularity_breaks_ties)
     if isinstance(config, TitleInPagesConfig):

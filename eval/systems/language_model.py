@@ -69,6 +69,7 @@ class LanguageModel:
             titles,
             history_items=self._prompt.history_items,
             seed=self._prompt.seed,
+            title_words=self._prompt.title_words,
         )
         limit = min(self._prompt.prompt_tokens or backbone.context_length, backbone.context_length)
         prompt, answers = encode_user(backbone.chat, user, self._read(example), self._prompt, limit)

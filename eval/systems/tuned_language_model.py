@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,12 @@ class TuneConfig(BaseModel):
     head: MPHeadConfig | None = Field(default=None, description="The message-passing head; unset trains without one.")
     training: TrainingConfig = Field(
         default=TrainingConfig(), description="How it is trained; its seed is that of the system."
+    )
+    candidates: int | None = Field(
+        default=None,
+        ge=2,
+        description="Candidates of a training example, the target among them and the others drawn by a hash: fewer make training "
+        "quicker. Unset takes all; validation always has all.",
     )
     validation_examples: int = Field(
         default=100, ge=1, description="Validation examples that choose the state of the adapter that is kept."
@@ -75,9 +82,12 @@ class TunedLanguageModel(LanguageModel):
         self._items = dict(training.items)
         self._folder.mkdir(parents=True, exist_ok=True)
         files = {}
-        for name, examples in (("train", self._tuning), ("valid", self._validating)):
+        for name, examples, most in (
+            ("train", self._tuning, self._tune.candidates),
+            ("valid", self._validating, None),
+        ):
             files[name] = self._folder / f"{name}.jsonl"
-            rows = "".join(json.dumps(self._row(example)) + "\n" for example in examples)
+            rows = "".join(json.dumps(self._row(example, most)) + "\n" for example in examples)
             files[name].write_text(rows, encoding="utf-8")
         run = TrainRunConfig(
             **self._plain.model_dump(exclude={"adapter", "adapter_revision"}),
@@ -94,12 +104,25 @@ class TunedLanguageModel(LanguageModel):
         self._config = self._plain.model_copy(update={"adapter": str(self._folder / "run" / ADAPTER_FOLDER)})
         super().fit(training, seed)
 
-    def _row(self, example: RankingExample) -> dict[str, Any]:
-        """The example as `webrec train` reads it."""
+    def _row(self, example: RankingExample, most: int | None) -> dict[str, Any]:
+        """The example as `webrec train` reads it, with at most `most` candidates."""
         return {
             "id": f"{example.sampling} {example.key}",
             "history": [self._items[item_id].title for item_id in example.history],
-            "candidates": [self._items[item_id].title for item_id in example.candidates],
+            "candidates": [self._items[item_id].title for item_id in some_candidates(example, most)],
             "target": self._items[example.target].title,
             "pages": [{"title": title, "text": text} for title, text in self._read(example)],
         }
+
+
+def some_candidates(example: RankingExample, most: int | None) -> list[str]:
+    """The target and `most` - 1 others, by a hash of key and item, in the example's order; all for None."""
+    if most is None or most >= len(example.candidates):
+        return list(example.candidates)
+
+    def drawn(item_id: str) -> bytes:
+        return hashlib.sha256(f"{example.key}\n{item_id}".encode()).digest()
+
+    others = sorted((i for i in example.candidates if i != example.target), key=drawn)
+    kept = {example.target, *others[: most - 1]}
+    return [item_id for item_id in example.candidates if item_id in kept]

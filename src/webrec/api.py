@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from webrec.errors import BusyError
 from webrec.graph.build import Graph
 from webrec.nodes.context import make_context
 from webrec.nodes.run import run_blocking
@@ -32,7 +33,8 @@ async def arecommend(
     `settings` are the fields of `RunContext`. `graph` is one of your own making (`build_graph`), the standard one if
     None. `on_progress` receives events `{node, event, …}` as they happen. Cancelling stops the work.
 
-    Raises `InputError` (wrong titles or settings), `SearchError` (every provider failed), `BackboneError`.
+    Raises `InputError` (wrong titles or settings), `SearchError` (every provider failed), `BackboneError`, `BusyError` (too many
+    runs wait in this process: nothing was done, `retry_after` says how many seconds to wait).
     """
     context = make_context(settings)
     if graph is None:
@@ -72,7 +74,8 @@ async def arecommend_many(
     """Each request's place and result, as they come; a request is `(history, candidates)`.
 
     At most `concurrency` are under way: what they write is computed together. `requests` is read no faster than results are taken.
-    The first error ends all. Raises what `arecommend` raises.
+    Where the process is busy with other runs, a request waits as long as `BusyError` says. The first other error ends all.
+    Raises what `arecommend` raises.
     """
     under_way: dict[asyncio.Task[Recommendation], int] = {}
     waiting = enumerate(requests)
@@ -80,7 +83,7 @@ async def arecommend_many(
     def begin() -> None:
         for place, (history, candidates) in islice(waiting, max(1, concurrency) - len(under_way)):
             heard = None if on_progress is None else partial(on_progress, place)
-            work = arecommend(history, candidates, graph=graph, on_progress=heard, **settings)
+            work = _once_admitted(history, candidates, graph=graph, on_progress=heard, **settings)
             under_way[asyncio.create_task(work)] = place
 
     try:
@@ -94,6 +97,14 @@ async def arecommend_many(
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+
+
+async def _once_admitted(history: Sequence[str], candidates: Sequence[str], **options: Any) -> Recommendation:
+    while True:
+        try:
+            return await arecommend(history, candidates, **options)
+        except BusyError as busy:
+            await asyncio.sleep(busy.retry_after)
 
 
 def _listed(titles: Any) -> Any:

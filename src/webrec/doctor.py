@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from webrec.cache_folder import cache_root, damaged_files, is_complete
+from webrec.tools import completions
 from webrec.tools.providers import brave, tavily
 
 PACKAGES = {
@@ -32,7 +33,7 @@ PACKAGES = {
 }
 """What is looked for, and the extra that brings it."""
 
-KEYS = (tavily.KEY_VARIABLE, brave.KEY_VARIABLE)
+KEYS = (tavily.KEY_VARIABLE, brave.KEY_VARIABLE, completions.KEY_VARIABLE)
 
 
 def examine(verify: bool = False) -> dict[str, Any]:

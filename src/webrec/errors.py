@@ -48,7 +48,7 @@ class NotRecordedError(SearchError):
 
 
 class BackboneError(WebRecError):
-    """Weights could not be fetched, verified or converted."""
+    """Weights could not be fetched, verified or converted, or an external decoder gave nothing to read."""
 
 
 class BusyError(WebRecError):

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 REQUEST = {"history": ["Red boots", "Warm gloves"], "candidates": ["Wool scarf", "Garden hose"]}
-NODES = {"prepare", "reason", "extract", "search", "collect", "fetch", "sift", "rerank", "augment", "score"}
+NODES = {"prepare", "reason", "extract", "search", "collect", "fetch", "sift", "rerank", "augment", "score", "fuse"}
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,8 @@ async def test_the_graph_and_its_schemas(server: tuple[str, Path]) -> None:
         ("collect", "augment"),
         ("sift", "rerank"),
         ("sift", "augment"),
+        ("score", "fuse"),
+        ("score", "__end__"),
     }
     schemas = await client.assistants.get_schemas(assistant["assistant_id"])
     for name in ("input_schema", "context_schema"):

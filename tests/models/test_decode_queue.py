@@ -106,6 +106,25 @@ def test_one_that_is_cancelled_leaves_and_the_others_go_on(exact: Backbone) -> N
     assert (queue._rows, list(queue._waiting)) == ([], [])
 
 
+def test_nothing_is_kept_once_all_are_cancelled(exact: Backbone) -> None:
+    prompts = [exact.chat.encode_turn(text) for text in TEXTS[:3]]
+    stop, heard = threading.Event(), []
+
+    def write(n: int) -> None:
+        def on_token(_: int) -> None:
+            heard.append(n)
+            if len(heard) > 6:
+                stop.set()
+
+        with pytest.raises(RunCancelled):
+            decode_greedily(exact, prompts[n], 60, on_token=on_token, cancelled=stop.is_set)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, range(3)))
+    queue = queue_of(exact.model)
+    assert (queue._rows, queue._cache, list(queue._waiting), queue._leading) == ([], None, [], False)
+
+
 def test_an_error_reaches_all_that_it_concerns_and_nobody_after_them(
     exact: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:

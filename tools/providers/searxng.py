@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from webrec.errors import ConfigurationError, SearchError
 from webrec.tools.page import Page
 from webrec.tools.providers.answers import pages_of
 from webrec.tools.providers.http_json import request_json
-from webrec.tools.text_safety import safe_url
+from webrec.tools.text_safety import service_address
 
 _MEANINGS = {
     401: "asks for a login (HTTP 401), which WebRec cannot give; use an instance without one",
@@ -70,18 +69,13 @@ def checked_instance(url: str | None) -> str:
         raise ConfigurationError(
             "searxng_url: the searxng provider needs it; give the address of an instance that answers JSON"
         )
-    address = safe_url(url)
-    parts = urlsplit(address)
-    try:
-        valid = bool(address) and not parts.query and not parts.fragment and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
+    address = service_address(url)
+    if not address:
         raise ConfigurationError(
             "searxng_url: is no plain http or https address; give it like https://searx.example.org, without user name, "
             "password, query or fragment"
         )
-    return address.rstrip("/")
+    return address
 
 
 def _fields(result: Mapping[str, Any]) -> Mapping[str, Any]:

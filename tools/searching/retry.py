@@ -48,13 +48,15 @@ async def with_retries(
     random: Callable[[], float] = randomness.random,
     clock: Callable[[], float] = time.monotonic,
     name: str = "the service",
+    limit: str = "search_seconds",
 ) -> Tried[T]:
     """The first answer of at most `attempts` calls, each cut off after `attempt_seconds`, in `total_seconds` in all.
 
     `before` is awaited before each call and returns the seconds it waited, which are not counted in `total_seconds`;
     what it raises ends it all. `failed` is awaited after each failed call. Only a `SearchError` with `retry` is tried
     again, after a pause drawn evenly from 0 to 0.5, 1, 2, … s, on top of what the service asks to wait. `sleep`,
-    `random` (0 to 1) and `clock` (seconds) are for tests; `name` is what the sentence about a late answer starts with.
+    `random` (0 to 1) and `clock` (seconds) are for tests; `name` is what the sentence about a late answer starts with, `limit` the
+    setting behind `total_seconds`.
 
     Raises the last `SearchError`, with the number of attempts in its sentence, and `lost` if any answer was; a call cut
     off counts as lost.
@@ -82,7 +84,7 @@ async def with_retries(
         asked_to_wait = max(0.0, error.retry_after or 0.0)
         spare = left - asked_to_wait - least
         if not error.retry or made >= attempts or spare < 0:
-            raise _given_up(error, made, lost > 0, late=error.retry and made < attempts)
+            raise _given_up(error, made, lost > 0, limit if error.retry and made < attempts else None)
         pause = asked_to_wait + random() * min(FIRST_PAUSE * 2.0 ** (made - 1), LONGEST_PAUSE, spare)
         begun = clock()
         await sleep(pause)
@@ -91,11 +93,11 @@ async def with_retries(
         waited += slept
 
 
-def _given_up(error: SearchError, made: int, lost: bool, late: bool) -> SearchError:
-    """`error` as the end of it all. `late`: another attempt was allowed, but there is no time left for it."""
+def _given_up(error: SearchError, made: int, lost: bool, late: str | None) -> SearchError:
+    """`error` as the end of it all. `late`: another attempt was allowed, but there is no time left for it by this setting."""
     message = str(error)
     if late and error.retry_after:
-        message += f"; it asks to wait {error.retry_after:.0f} s, longer than search_seconds leaves"
+        message += f"; it asks to wait {error.retry_after:.0f} s, longer than {late} leaves"
     if made > 1:
         message += f" ({made} attempts)"
     if message == str(error) and lost == error.lost:

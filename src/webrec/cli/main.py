@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from webrec import __version__
+from webrec.cli.crowd import crowd
 from webrec.cli.data import data
 from webrec.cli.demo import demo
 from webrec.cli.doctor import doctor
@@ -50,7 +51,7 @@ def main() -> None:
     _share_memory()
 
 
-for command in (recommend, demo, train, data, evaluate, report, searches, doctor, mcp):
+for command in (recommend, demo, train, data, crowd, evaluate, report, searches, doctor, mcp):
     main.add_command(command)
 
 

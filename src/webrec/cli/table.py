@@ -34,14 +34,25 @@ def ranking_table(result: Recommendation, target: str | None = None, top: int | 
     table.add_column("prob.", justify="right", min_width=5)
     table.add_column("", width=_BAR, min_width=_BAR)
     table.add_column("nats/token", justify="right", min_width=10)
+    if result.crowd is not None:
+        table.add_column("crowd", justify="right", min_width=7)
+        table.add_column("fused", justify="right", min_width=6)
     widest = max(c.probability for c in result.ranking)
     for candidate in result.ranking[:top]:
         bar = "█" * max(1, round(_BAR * candidate.probability / widest)) if candidate.probability else ""
         title = Text(clean(candidate.title), style="bold green" if candidate.title == target else "")
         if candidate.title == target:
             title.append("  ← taken next")
+        crowd = []
+        if result.crowd is not None:
+            crowd = ["unknown" if candidate.crowd is None else f"{candidate.crowd:+.2f}", f"{candidate.fused:.2f}"]
         table.add_row(
-            str(candidate.rank), title, f"{candidate.probability:.3f}", Text(bar, style="cyan"), f"{candidate.mean:.2f}"
+            str(candidate.rank),
+            title,
+            f"{candidate.probability:.3f}",
+            Text(bar, style="cyan"),
+            f"{candidate.mean:.2f}",
+            *crowd,
         )
     return table
 
@@ -65,6 +76,9 @@ def recommendation_text(name: str, result: Recommendation, target: str | None) -
     lines.append(
         Text("model      ", style="dim").append(f"{result.backbone.name}, head: {result.head}", style="default")
     )
+    if (crowd := result.crowd) is not None:
+        known = f"{crowd.candidates_known} candidates and {crowd.history_known} items of the history known"
+        lines.append(Text("crowd      ", style="dim").append(f"{crowd.users:,} users; {known}", style="default"))
     lines += [Text(f"warning    {clean(w)}", style="yellow") for w in result.warnings]
     lines += [Text(""), ranking_table(result, target), Text("")]
     return Group(*lines)

@@ -50,10 +50,10 @@ def test_what_items_may_say(tmp_path: Path) -> None:
         "description": "Soft.\x07 Soap",
         "categories": ["x", 3],
         "year": 1999,
-        "brand": "?",
+        "brand": " Dove ",
     }
     data = load_plain(write_plain(tmp_path, [("u", "a", 1)], [item, {"item_id": "b", "categories": "y"}, ""]))
-    assert data.items["a"] == Item("a", "A", "Soft. Soap", ("x",), 1999)
+    assert data.items["a"] == Item("a", "A", "Soft. Soap", ("x",), 1999, "Dove")
     assert data.items["b"] == Item("b", "", None, ("y",))
 
 

@@ -34,7 +34,7 @@ def test_changes_and_other_formats(tmp_path: Path) -> None:
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"systms": []}, "systms: there is no such field; remove it or check its spelling"),
-    ({"systems": ["popularty"]}, r"systems\[0\].kind: 'popularty' is unknown; use random, popularity, .* or llm"),
+    ({"systems": ["popularty"]}, r"systems\[0\].kind: 'popularty' is unknown; use random, popularity, .* or fused"),
     ({"systems": [{"kind": "co_occurrence", "steps": 0}]}, r"systems\[0\].steps: Input should be greater"),
     ({"systems": [{"kind": "popularity", "stepz": 1}]}, r"systems\[0\].stepz: there is no such field"),
     ({"systems": [{"steps": 1}]}, r"systems\[0\]"),

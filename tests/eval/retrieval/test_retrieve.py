@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.decoder_server import decoder_server, written_by
 from webrec import recommend
 from webrec.errors import ConfigurationError
 from webrec.eval.data.dataset import Item, RankingExample
@@ -17,6 +18,9 @@ from webrec.eval.retrieval.corpus import Corpus, build_corpus
 from webrec.eval.retrieval.found import found_table, read_found, search_pieces
 from webrec.eval.retrieval.page_source import PageSource
 from webrec.eval.retrieval.retrieve import FoundPage, Retrieved, Retriever
+from webrec.models import kept_reasoning
+from webrec.models.backbone import get_backbone
+from webrec.models.config import BackboneConfig
 
 ITEMS = {f"i{n}": Item(f"i{n}", title) for n, title in enumerate(["Soap", "Brush", "Towel", "Comb", "Mirror", "Razor"])}
 EXAMPLE = RankingExample("u#0", "u", 0, ("i0", "i1"), ("i2", "i3", "i4"), "i3", time=1_000_000_000)
@@ -137,3 +141,40 @@ def test_placebos() -> None:
     assert [PageSource(found, "shuffled", 1).of(e).query for e in examples] != [one.query for one in given]
     with pytest.raises(ConfigurationError, match="placebo: there is one example"):
         PageSource({("test", "uniform"): {"u#0": made("u#0")}}, "shuffled")
+
+
+def test_an_external_decoder_is_asked_side_by_side_and_finds_the_same(corpus: Corpus, config: RetrievalConfig) -> None:
+    keywords = config.model_copy(update={"query_strategy": "keywords", "language": "xx"})
+    examples = [replace(EXAMPLE, key=f"u{n}#0", history=tuple(ITEMS)[:n]) for n in (1, 2, 3, 2)]
+    own = Retriever(keywords, ITEMS, corpus).retrieve(examples)
+    backbone = get_backbone(BackboneConfig(backbone=config.backbone, dtype="float32"))
+    with decoder_server(written_by(backbone)) as server:
+        server.seconds = 0.3
+        elsewhere = keywords.model_copy(update={"decoder_url": server.url})
+        asked = Retriever(elsewhere, ITEMS, corpus).retrieve(examples)
+        alone = Retriever(elsewhere.model_copy(update={"reason_together": 1}), ITEMS, corpus).retrieve(examples[:1])
+    assert server.most_under_way == 3  # two examples ask the same
+    assert [replace(found, seconds=0) for found in asked] == [replace(found, seconds=0) for found in own]
+    assert replace(alone[0], seconds=0) == replace(own[0], seconds=0)
+
+
+def test_reasoning_is_shared_by_retrievals_that_ask_the_same(
+    corpus: Corpus, config: RetrievalConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBREC_CACHE", str(tmp_path / "cache"))
+    keywords = config.model_copy(update={"query_strategy": "keywords", "language": "xx", "reuse_computed": True})
+    examples = [replace(EXAMPLE, key=f"u{n}#0", history=tuple(ITEMS)[:n]) for n in (1, 2, 3)]
+    first = Retriever(keywords, ITEMS, corpus).retrieve(examples)
+    monkeypatch.setattr(kept_reasoning, "decode_together", lambda *_, **__: pytest.fail("written again"))
+    fewer = keywords.model_copy(update={"keywords": 2, "name": "fewer"})
+    again = Retriever(fewer, ITEMS, corpus).retrieve(examples)
+    assert [found.tokens_written for found in again] == [found.tokens_written for found in first]
+    assert all(set(few.keywords) <= set(many.keywords) for few, many in zip(again, first, strict=True))
+
+
+def test_settings_that_change_nothing_do_not_tell_retrievals_apart(config: RetrievalConfig) -> None:
+    same = config.model_copy(update={"reuse_computed": True, "decoder_seconds": 5.0})
+    assert same.counted() == config.counted()
+    asked = config.model_copy(update={"decoder_url": "http://127.0.0.1:1/v1"})
+    assert asked.counted() != config.counted()
+    assert asked.model_copy(update={"decoder_api": "chat"}).counted() != asked.counted()

@@ -12,7 +12,7 @@ from webrec.errors import ConfigurationError
 from webrec.eval.metrics.ranking import metric_values, target_ranks
 from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.systems.system import answers
-from webrec.eval.systems.tuned_language_model import TuneConfig, TunedLanguageModel
+from webrec.eval.systems.tuned_language_model import TuneConfig, TunedLanguageModel, some_candidates
 from webrec.eval.train_config import PromptConfig
 from webrec.models.config import BackboneConfig
 from webrec.models.mp_head.config import MPHeadConfig
@@ -96,3 +96,26 @@ def test_it_learns(backbone: BackboneConfig, tmp_path: Path) -> None:
 def test_nothing_to_learn_from(backbone: BackboneConfig, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="tuning_examples: a system is fine-tuned and there are none"):
         TunedLanguageModel(backbone, PromptConfig(), TuneConfig(), tmp_path, [], [])
+
+
+def test_a_training_example_may_have_fewer_candidates() -> None:
+    example = EXAMPLES[0]
+    some = some_candidates(example, 3)
+    assert len(some) == 3
+    assert example.target in some
+    assert some == [item_id for item_id in example.candidates if item_id in some]
+    assert some == some_candidates(example, 3)
+    assert some_candidates(example, None) == some_candidates(example, 999) == list(example.candidates)
+    others = {item_id for e in EXAMPLES for item_id in some_candidates(e, 2) if item_id != e.target}
+    assert len(others) > 3  # not the same one always
+
+
+def test_training_files_hold_some_candidates_and_validation_all(backbone: BackboneConfig, tmp_path: Path) -> None:
+    tune = TuneConfig(candidates=3, validation_examples=2, training=TrainingConfig(epochs=1, batch_size=4))
+    system = TunedLanguageModel(backbone, PromptConfig(), tune, tmp_path, EXAMPLES[:4], EXAMPLES[16:20])
+    system.fit(TRAINING, 0)
+    counts = {
+        name: {len(json.loads(line)["candidates"]) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()}
+        for name in ("train", "valid")
+    }
+    assert counts == {"train": {3}, "valid": {len(EXAMPLES[16].candidates)}}

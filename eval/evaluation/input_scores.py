@@ -1,0 +1,78 @@
+"""What systems said of a data set's examples, for the systems that are fused of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+
+from webrec.eval.data.dataset import RankingExample
+from webrec.eval.data.frozen import FrozenExamples
+from webrec.eval.evaluation.plan import Fit
+from webrec.eval.evaluation.rows import RowStore
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Of one part and sampling. `places`: of each key; `scores`: (examples, candidates); `other`: the place whose scores a placebo takes."""
+
+    places: Mapping[str, int]
+    candidates: Sequence[tuple[str, ...]]
+    scores: npt.NDArray[np.float64]
+    other: Sequence[int]
+
+
+class InputScores:
+    """The scores of one data set and seed, read from the rows when first asked for.
+
+    `fits`: of all systems and seeds; those of `seed` are taken, or of a system without chance the only one. Raises
+    `ConfigurationError` where rows are missing.
+    """
+
+    def __init__(self, store: RowStore, fits: Sequence[Fit], frozen: FrozenExamples, part: str, seed: int) -> None:
+        self._store, self._frozen, self._part, self._seed = store, frozen, part, seed
+        self._fits = {fit.pieces[0].system: fit for fit in fits if fit.seed == seed}
+        for fit in fits:
+            self._fits.setdefault(fit.pieces[0].system, fit)
+        self._told: dict[tuple[str, str, str], _Told] = {}
+
+    def of(self, system: str, example: RankingExample, permuted: bool) -> Sequence[float]:
+        """One score for each candidate, in their order; `permuted`: those that another user's candidates got, place by place."""
+        key = (system, example.part, example.sampling)
+        if key not in self._told:
+            self._told[key] = self._read(*key)
+        told = self._told[key]
+        place = told.places[example.key]
+        row = told.scores[told.other[place] if permuted else place]
+        by_item = dict(zip(told.candidates[place], row.tolist(), strict=True))
+        return [by_item[item] for item in example.candidates]
+
+    def _read(self, system: str, part: str, sampling: str) -> _Told:
+        fit = self._fits[system]
+        pieces = fit.pieces if part == self._part else fit.fitting
+        rows = self._store.read([p for p in pieces if p.sampling == sampling], ["key", "scores"])
+        keys = rows["key"].to_pylist()
+        by_key = {e.key: e for e in self._frozen.examples(part, sampling)}  # type: ignore[arg-type]
+        examples = [by_key[key] for key in keys]
+        scores = rows["scores"].combine_chunks().flatten().to_numpy().reshape(len(keys), -1)
+        return _Told(
+            {key: place for place, key in enumerate(keys)}, [e.candidates for e in examples], scores, _others(examples)
+        )
+
+
+def _others(examples: Sequence[RankingExample]) -> list[int]:
+    """For each example the place of one of another user: users in an order by hash, each taking those of the one half way round."""
+    of_user: dict[str, list[int]] = {}
+    for place, example in enumerate(examples):
+        of_user.setdefault(example.user, []).append(place)
+    ring = sorted(of_user, key=lambda user: blake2b(user.encode()).digest())
+    half = len(ring) // 2
+    other = [0] * len(examples)
+    for number, user in enumerate(ring):
+        theirs = of_user[ring[(number + half) % len(ring)]]
+        for n, place in enumerate(of_user[user]):
+            other[place] = theirs[n % len(theirs)]
+    return other

@@ -1,0 +1,48 @@
+"""A crowd for `webrec recommend --crowd`: weights fitted on validation targets, then everything that was taken counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from webrec.cache_folder import cache_root
+from webrec.errors import ConfigurationError
+from webrec.eval.data.build import frozen_examples
+from webrec.eval.data.candidates import Sampling
+from webrec.eval.data.config import DataConfig
+from webrec.eval.data.filtering import filter_dataset
+from webrec.eval.data.source import find_source
+from webrec.eval.systems.fused import item_facts, records_of
+from webrec.tools.crowd.choice import fit_choice
+from webrec.tools.crowd.features import CrowdFeatures
+from webrec.tools.crowd.records import Records
+from webrec.tools.crowd.saved import SavedCrowd
+
+
+def make_crowd(
+    data: DataConfig, sampling: Sampling, penalty: float = 1000.0, progress: Callable[[str], None] = lambda _: None
+) -> SavedCrowd:
+    """Fit on `data`'s validation examples of `sampling`, with counts of its training part, as the system `fused` is.
+
+    The records then hold everything that was taken, the last items too: a recommender may use what an evaluation must not. Raises
+    `ConfigurationError` where there is no validation example.
+    """
+    frozen = frozen_examples(data, cache_root() / "frozen", progress)
+    if not (examples := frozen.examples("validation", sampling)):
+        raise ConfigurationError("path: no user has the four items that fitting needs; give more data")
+    progress("weighing the evidence")
+    features = CrowdFeatures(records_of(frozen.training()))
+    table = np.stack([features.of(e.history, e.candidates, e.time) for e in examples])
+    targets = np.array([e.candidates.index(e.target) for e in examples])
+    model = fit_choice(features.names, table, targets, penalty)
+    dataset, _ = filter_dataset(find_source(data.path).load(data.path.name), data.min_interactions)
+    timed = all(taken.time is not None for own in dataset.users.values() for taken in own)
+    return SavedCrowd(
+        Records(
+            item_facts(dataset.items),
+            [[taken.item_id for taken in own] for own in dataset.users.values()],
+            [[taken.time or 0 for taken in own] for own in dataset.users.values()] if timed else [],
+        ),
+        model,
+    )

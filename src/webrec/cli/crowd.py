@@ -1,0 +1,42 @@
+"""`webrec crowd FOLDER`: what other users took, made ready for `webrec recommend --crowd`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from webrec.cli.progress import StatusLine
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the crowd that is made.")
+@click.option("--min-interactions", type=click.IntRange(0, 1000), default=5, show_default=True, help="Of the filter.")
+@click.option(
+    "--sampling",
+    type=click.Choice(["uniform", "matched"]),
+    default="uniform",
+    show_default=True,
+    help="Whom the weights tell apart: items drawn evenly, or about equally popular ones.",
+)
+def crowd(folder: Path, output: Path, min_interactions: int, sampling: str) -> None:
+    """Count what the users of the data set in FOLDER took, and weigh it on what they took next.
+
+    The data set is of one of the forms that webrec eval reads. What is written holds sequences of items, and no user ids.
+    """
+    from webrec.eval.data.candidates import Sampling
+    from webrec.eval.data.config import DataConfig
+    from webrec.eval.saved_crowd import make_crowd
+    from webrec.tools.crowd.saved import save_crowd
+
+    drawn: Sampling = "matched" if sampling == "matched" else "uniform"
+    data = DataConfig(path=folder.resolve(), min_interactions=min_interactions, samplings=(drawn,))
+    with StatusLine() as line:
+        made = make_crowd(data, drawn, progress=line.show)
+    save_crowd(output, made)
+    for name, weight in sorted(
+        zip(made.model.names, made.model.weights.tolist(), strict=True), key=lambda w: -abs(w[1])
+    ):
+        click.echo(f"{name:16}  {weight:+.3f}")
+    click.echo(f"{len(made.records.sequences):,} users, {made.records.count:,} items: {output}")

@@ -1,0 +1,94 @@
+"""The crowd as one more source: a prior on the scores, off by default, unknown candidates told apart."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("pyarrow")
+
+from webrec.api import arecommend
+from webrec.cli.main import main
+from webrec.errors import ConfigurationError
+from webrec.nodes.schema import Recommendation
+
+from ..eval.systems.contract import chain  # noqa: TID252
+from ..worlds import dataset as world  # noqa: TID252
+from ..worlds import write_dataset  # noqa: TID252
+
+CANDIDATES = ["Thing i20", "Wool scarf", "Thing i07", "Thing i41"]
+HISTORY = ["Thing i04", "Thing i05", "Thing i06"]
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Users who go from thing n to thing n + 1, counted and weighed by the command."""
+    folder = tmp_path_factory.mktemp("crowd")
+    training, _ = chain(users=200)
+    write_dataset(folder / "data", world({u: [*s] for u, s in training.sequences.items()}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WEBREC_CACHE", str(folder / "cache"))
+        arguments = ["crowd", str(folder / "data"), "--output", str(folder / "made"), "--min-interactions", "0"]
+        done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert "200 users, 60 items" in done.output
+    return folder / "made"
+
+
+def recommend(backbone: Path, **settings: Any) -> tuple[list[str], Recommendation]:
+    events: list[dict[str, Any]] = []
+    settings = {"backbone": str(backbone), "dtype": "float32", "retrieval": False, **settings}
+    result = asyncio.run(arecommend(HISTORY, CANDIDATES, on_progress=events.append, **settings))
+    return [e["node"] for e in events if e["event"] == "started"], result
+
+
+def test_a_prior_is_added_and_what_the_crowd_does_not_know_keeps_its_score(tiny_bytes: Path, crowd: Path) -> None:
+    nodes, plain = recommend(tiny_bytes)
+    assert nodes[-1] == "score"
+    assert plain.crowd is None
+    assert all(c.crowd is None and c.fused is None for c in plain.ranking)
+    nodes, result = recommend(tiny_bytes, crowd=str(crowd), crowd_weight=3.0)
+    assert nodes[-1] == "fuse"
+    assert result.crowd is not None
+    assert (result.crowd.users, result.crowd.items) == (200, 60)
+    assert (result.crowd.history_known, result.crowd.candidates_known) == (3, 3)
+    by_title = {c.title: c for c in result.ranking}
+    for before in plain.ranking:
+        after = by_title[before.title]
+        assert after.score == before.score
+        assert after.fused == pytest.approx(before.score + 3.0 * (after.crowd or 0.0))
+    assert by_title["Wool scarf"].crowd is None
+    assert by_title["Wool scarf"].fused == by_title["Wool scarf"].score
+    assert sum(c.crowd for c in result.ranking if c.crowd is not None) == pytest.approx(0, abs=1e-9)
+    assert result.ranking[0].title == "Thing i07", "what comes after the last thing"
+    assert [c.rank for c in result.ranking] == [1, 2, 3, 4]
+    assert [c.fused for c in result.ranking] == sorted((c.fused for c in result.ranking), reverse=True)  # type: ignore[type-var]
+    assert sum(c.probability for c in result.ranking) == pytest.approx(1)
+
+
+def test_without_weight_it_changes_no_rank(tiny_bytes: Path, crowd: Path) -> None:
+    _, plain = recommend(tiny_bytes)
+    _, result = recommend(tiny_bytes, crowd=str(crowd), crowd_weight=0)
+    assert [c.title for c in result.ranking] == [c.title for c in plain.ranking]
+
+
+def test_a_folder_that_is_none_is_refused_before_anything_is_computed(tiny_bytes: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"holds no crowd\.json; give a folder made by webrec crowd"):
+        recommend(tiny_bytes, crowd=str(tmp_path))
+
+
+def test_on_the_command_line(tiny_bytes: Path, crowd: Path, tmp_path: Path) -> None:
+    user = tmp_path / "user.json"
+    user.write_text(json.dumps({"history": HISTORY, "candidates": CANDIDATES}))
+    arguments = ["recommend", str(user), "--backbone", str(tiny_bytes), "--no-retrieval", "--crowd", str(crowd)]
+    shown = CliRunner().invoke(main, arguments)
+    assert shown.exit_code == 0, shown.output
+    assert "200 users; 3 candidates and 3 items of the history known" in shown.output
+    assert "unknown" in shown.output
+    told = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+    assert {"score", "crowd", "fused"} <= set(told["ranking"][0])

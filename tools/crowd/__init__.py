@@ -1,0 +1,1 @@
+"""What other users took: counting evidence about candidates, and a choice model that weighs it."""

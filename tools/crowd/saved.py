@@ -1,0 +1,110 @@
+"""A crowd on disk: what was taken, without whose it was, and the weights of the evidence; JSON only."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from webrec.errors import ConfigurationError
+from webrec.tools.crowd.choice import ChoiceModel
+from webrec.tools.crowd.records import ItemFacts, Records
+
+FORMAT = 1
+MODEL, ITEMS, SEQUENCES = "crowd.json", "items.jsonl.gz", "sequences.jsonl.gz"
+_MOST = 64 * 2**20
+"""Characters of a line: more is no item and no user."""
+
+
+@dataclass(frozen=True)
+class SavedCrowd:
+    """`model`: its names are features of `webrec.tools.crowd.features`."""
+
+    records: Records
+    model: ChoiceModel
+
+
+def save_crowd(folder: Path, crowd: SavedCrowd) -> None:
+    """Write the folder; the model last, so that a folder with one is whole. Raises `ConfigurationError` where it cannot."""
+    records, model = crowd.records, crowd.model
+    items = [
+        {"title": fact.title, "brand": fact.brand, "categories": list(fact.categories), "year": fact.year}
+        for fact in (records.facts[item] for item in records.numbers)
+    ]
+    times: list[Any] = [list(own) for own in records.times] if records.times else [None] * len(records.sequences)
+    sequences = [
+        {"items": [records.numbers[item] for item in sequence], "times": own}
+        for sequence, own in zip(records.sequences, times, strict=True)
+    ]
+    told = {
+        "format": FORMAT,
+        "features": {
+            name: {"weight": float(weight), "scale": float(scale)}
+            for name, weight, scale in zip(model.names, model.weights, model.scales, strict=True)
+        },
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in ((ITEMS, items), (SEQUENCES, sequences)):
+            with gzip.open(folder / name, "wt", encoding="utf-8") as file:
+                file.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
+        fresh = folder / f"{MODEL}.new"
+        fresh.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        fresh.replace(folder / MODEL)
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: it cannot be written ({error.strerror}); give another folder") from None
+
+
+def load_crowd(folder: Path) -> SavedCrowd:
+    """Read what `save_crowd` wrote. Raises `ConfigurationError` for what is missing, of another format, or damaged."""
+    if not (folder / MODEL).is_file():
+        raise ConfigurationError(f"crowd: {folder} holds no {MODEL}; give a folder made by webrec crowd")
+    try:
+        told = json.loads((folder / MODEL).read_text("utf-8"))
+        if told["format"] != FORMAT:
+            raise ConfigurationError(
+                f"crowd: {folder} is of format {told['format']} and this is {FORMAT}; make it again with webrec crowd"
+            )
+        names = tuple(told["features"])
+        weights = np.array([float(told["features"][name]["weight"]) for name in names])
+        scales = np.array([float(told["features"][name]["scale"]) for name in names])
+        if not (np.isfinite(weights).all() and (scales > 0).all() and math.isfinite(scales.sum())):
+            raise ValueError("weights")
+        facts = {f"{number:09}": _fact(row) for number, row in enumerate(_rows(folder / ITEMS))}
+        ids = list(facts)
+        rows = list(_rows(folder / SEQUENCES))
+        sequences = [[ids[_place(number, len(ids))] for number in row["items"]] for row in rows]
+        timed = bool(rows) and all(row["times"] is not None for row in rows)
+        times = [[int(time) for time in row["times"]] for row in rows] if timed else []
+        if any(len(own) != len(sequence) for own, sequence in zip(times, sequences, strict=False)):
+            raise ValueError("times")
+    except ConfigurationError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError):
+        raise ConfigurationError(f"crowd: {folder} is damaged; make it again with webrec crowd") from None
+    return SavedCrowd(Records(facts, sequences, times), ChoiceModel(names, scales, weights))
+
+
+def _rows(path: Path) -> Iterator[Any]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        while line := file.readline(_MOST):
+            yield json.loads(line)
+
+
+def _fact(row: Any) -> ItemFacts:
+    title, brand, year = row["title"], row["brand"], row["year"]
+    if not isinstance(title, str) or not isinstance(brand, str | None) or not isinstance(year, int | None):
+        raise ValueError("item")
+    return ItemFacts(title, brand, tuple(str(category) for category in row["categories"]), year)
+
+
+def _place(number: Any, items: int) -> int:
+    if not isinstance(number, int) or not 0 <= number < items:
+        raise ValueError("item number")
+    return number
