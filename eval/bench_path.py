@@ -10,6 +10,7 @@ within a round.
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -212,7 +213,7 @@ def _ratios(
     rest = [w - r for w, r in zip(whole, reason, strict=True)]
     least = {name: [floor[name] for floor in floors] for name in floors[0]}
     reasoned = [a + b for a, b in zip(least["question"], least["writing"], strict=True)]
-    middle = summary(whole)["median"]
+    middle = statistics.median(whole)
 
     def over(first: Sequence[float], *second: Sequence[float]) -> dict[str, float]:
         return summary([a / sum(b) for a, *b in zip(first, *second, strict=True)])
