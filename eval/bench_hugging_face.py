@@ -25,7 +25,8 @@ def _model(source: str, dtype: str, attention: str) -> LlamaForCausalLM:
 
     folder, _ = _resolve(BackboneConfig(backbone=source))
     loaded: Any = LlamaForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), attn_implementation=attention)
-    return loaded.eval()  # type: ignore[no-any-return]
+    model: LlamaForCausalLM = loaded.eval()
+    return model
 
 
 def generate(backbone: Backbone, prompt: Sequence[int], tokens: int, dtype: str) -> float:

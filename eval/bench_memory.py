@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from webrec.eval.bench_heads import peak_mib
@@ -26,14 +27,10 @@ def measure_memory(backbone: Backbone, say: Callable[[str], None] = print) -> li
             ids = torch.randint(100, high, (context,), generator=generator).tolist()
             prompt, text = ids[:-generated], ids[-generated:]
 
-            def plain(ids: list[int] = ids) -> None:
-                with torch.inference_mode():
-                    backbone.model.model(input_ids=torch.tensor([ids], device=backbone.device), use_cache=True)
-
             ways: dict[str, Callable[[], object]] = {
-                "plain": plain,
-                "ours": lambda p=prompt, t=text: influence(backbone, p, t, -1, "mean"),  # type: ignore[misc]
-                "all layers": lambda p=prompt, t=text: read_attentions(backbone, p, t),  # type: ignore[misc]
+                "plain": partial(_read, backbone, ids),
+                "ours": partial(influence, backbone, prompt, text, -1, "mean"),
+                "all layers": partial(read_attentions, backbone, prompt, text),
             }
             row: dict[str, Any] = {"context": context, "generated": generated}
             for name, way in ways.items():
@@ -42,3 +39,10 @@ def measure_memory(backbone: Backbone, say: Callable[[str], None] = print) -> li
             rows.append(row)
             say(json.dumps(row))
     return rows
+
+
+def _read(backbone: Backbone, ids: list[int]) -> None:
+    import torch
+
+    with torch.inference_mode():
+        backbone.model.model(input_ids=torch.tensor([ids], device=backbone.device), use_cache=True)

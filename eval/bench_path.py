@@ -10,9 +10,11 @@ within a round.
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from webrec.api import arecommend
@@ -164,10 +166,10 @@ def _steps(
     seconds["one by one"] = one_by_one(backbone, prompt, answers)
     seconds["plain reading"] = _timed(lambda: _read(backbone, [*question, *ids]))
     seconds["reading the question"] = _timed(lambda: _read(backbone, question))
-    seconds["two readings"] = _timed(lambda: (_read(backbone, question), _read(backbone, question)))
+    seconds["two readings"] = sum(_timed(lambda: _read(backbone, question)) for _ in range(2))
     seconds["two in a batch"] = _timed(lambda: _read(backbone, question, rows=2))
     for name, writer in others.items():
-        seconds[f"decoder {name}"] = _timed(lambda w=writer: w(question, TOKENS))
+        seconds[f"decoder {name}"] = _timed(partial(writer, question, TOKENS))
     return seconds
 
 
@@ -211,7 +213,7 @@ def _ratios(
     rest = [w - r for w, r in zip(whole, reason, strict=True)]
     least = {name: [floor[name] for floor in floors] for name in floors[0]}
     reasoned = [a + b for a, b in zip(least["question"], least["writing"], strict=True)]
-    middle = summary(whole)["median"]
+    middle = statistics.median(whole)
 
     def over(first: Sequence[float], *second: Sequence[float]) -> dict[str, float]:
         return summary([a / sum(b) for a, *b in zip(first, *second, strict=True)])

@@ -48,7 +48,8 @@ def _cell(backbone: Backbone, rounds: int, prompt_tokens: int, title_tokens: int
     vocabulary = backbone.model.config.vocab_size
 
     def ids(count: int) -> list[int]:
-        return torch.randint(100, vocabulary, (count,), generator=generator).tolist()
+        drawn: list[int] = torch.randint(100, vocabulary, (count,), generator=generator).tolist()
+        return drawn
 
     prompt, titles = ids(prompt_tokens), [ids(title_tokens) for _ in range(CANDIDATES)]
     own = CANDIDATES * (title_tokens - 1)

@@ -19,17 +19,18 @@ from typing import Any
 
 from webrec.eval.rerank_effect import HISTORY, SOURCES, Case, cases, gather_pages
 from webrec.eval.run_folder import source_commit
-from webrec.graph.build import BUILTIN_PROVIDERS, BUILTIN_STRATEGIES
 from webrec.models.backbone import get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.models.decoding import decode_together
 from webrec.nodes.context import RunContext
 from webrec.nodes.extract import extract
 from webrec.nodes.prompt import User, taste_prompt
+from webrec.nodes.query_strategies import BUILTIN as STRATEGIES
 from webrec.nodes.reason import as_reasoning
 from webrec.nodes.run import Resources, Run
 from webrec.nodes.state import State
 from webrec.tools.providers.local_index import LocalIndex, build_index
+from webrec.tools.providers.registry import BUILTIN as PROVIDERS
 
 LIMITS = (32, 64, 128, 256)
 PAGES = 10
@@ -39,7 +40,7 @@ def picked(chosen: Sequence[Case], limit: int) -> list[dict[str, Any]]:
     """Tokens written, why they ended, and the keywords of each user."""
     context = RunContext(reasoning_tokens=limit)
     backbone = get_backbone(BackboneConfig())
-    run = Run("extract", context, Resources(BUILTIN_PROVIDERS, BUILTIN_STRATEGIES), lambda _: None)
+    run = Run("extract", context, Resources(PROVIDERS, STRATEGIES), lambda _: None)
     users = [User.of(case.history, case.candidates, history_items=HISTORY, seed=0) for case in chosen]
     prompts = [backbone.chat.encode_turn(taste_prompt(user)) for user in users]
     watched = (context.attention_layer, context.attention_heads)

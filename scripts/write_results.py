@@ -19,7 +19,6 @@ from webrec.eval import (
     full_ranking,
     head_learning,
     page_flags,
-    reasoning_limit,
     rerank_effect,
 )
 from webrec.eval.report.fused import fused_table
@@ -106,12 +105,9 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "goals": lambda: bench_tables.goals_table(_report("bench_path.json")["path"], _report("bench_score.json")),
         "shares": lambda: bench_tables.shares_table(_report("bench_path.json")["path"]),
         "ratios": lambda: bench_tables.ratios_table(_report("bench_path.json")["path"]),
-        "cold": lambda: bench_tables.cold_table(_report("bench_cold.json")["cold"]),
         "scoring": lambda: bench_tables.scoring_table(
             _report("bench_score.json"), _report("bench_score_two_passes.json")
         ),
-        "memory": lambda: bench_tables.memory_table(_report("bench_cold.json")["memory"]),
-        "limits": lambda: reasoning_limit.limits_table(_report("reasoning_limit.json")),
     },
     "serving.md": {
         "load": lambda: bench_load.load_table(_report("bench_load.json")),

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from webrec.eval import bench_floor
 from webrec.eval.bench_floor import Machine, Work
 from webrec.eval.bench_path import SYSTEMS, measure_path
 from webrec.eval.bench_picture import picture
@@ -18,6 +19,12 @@ from webrec.eval.bench_tables import goals_table, memory_table, ratios_table, sc
 from webrec.eval.reasoning_limit import limits_table, summarise
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
+
+
+@pytest.fixture(autouse=True)
+def _small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_floor, "_SIDE", 128)
+    monkeypatch.setattr(bench_floor, "_BYTES", 2**20)
 
 
 @pytest.fixture

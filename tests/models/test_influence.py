@@ -120,6 +120,19 @@ def test_no_attention_over_the_whole_context_is_kept(backbone: Backbone, eager: 
     assert seen.elements < heads * length**2 / 4
 
 
+@pytest.mark.parametrize(("prompt_length", "generated_length"), [(700, 20), (500, 150), (100, 900)])
+def test_memory_is_that_of_a_block_of_generated_rows(
+    backbone: Backbone, eager: LlamaForCausalLM, prompt_length: int, generated_length: int
+) -> None:
+    prompt, generated = random_ids(eager, prompt_length, 4), random_ids(eager, generated_length, 5)
+    with LargestTensor() as seen:
+        influence(backbone, prompt, generated, -1, "mean")
+    config, length = eager.config, prompt_length + generated_length
+    block = config.num_attention_heads * min(generated_length, 128) * length
+    joined = generated_length**2  # one number a pair of generated tokens, heads joined
+    assert seen.elements <= max(block, joined, length * config.intermediate_size)
+
+
 def test_runs_in_parallel_do_not_mix(backbone: Backbone, eager: LlamaForCausalLM) -> None:
     runs = [(random_ids(eager, 20 + 30 * n, n), random_ids(eager, 10 + 25 * n, 9 + n)) for n in range(3)]
 
