@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import random
 import statistics
 import sys
 import time
@@ -72,9 +71,10 @@ def overlap(first: Sequence[str], second: Sequence[str]) -> float:
 
 
 def _user(name: str, number: int) -> dict[str, Any]:
-    """An example whose history is in another order in each round: no server has seen the prompt before."""
+    """An example whose history begins with another title in each round: no server has seen the prompt before, but for its head."""
     example = load_example(name)
-    history = random.Random(number).sample(example["history"], len(example["history"]))  # noqa: S311 - no secret
+    place = number % len(example["history"])
+    history = [*example["history"][place:], *example["history"][:place]]
     return {"history": history, "candidates": example["candidates"], "warnings": []}
 
 
@@ -193,7 +193,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the backbone (default: %(default)s)")
     parser.add_argument("--reasoning-tokens", type=int, default=128, help="limit of both (default: %(default)s)")
     parser.add_argument(
-        "--rounds", type=int, default=3, help="rounds over the packaged examples (default: %(default)s)"
+        "--rounds",
+        type=int,
+        choices=(1, 2, 3),
+        default=3,
+        help="rounds over the packaged examples (default: %(default)s)",
     )
     parser.add_argument("--output", type=Path, help="file to write the result to, as JSON")
     chosen = parser.parse_args()
