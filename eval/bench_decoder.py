@@ -30,7 +30,6 @@ from webrec.nodes.query_strategies import BUILTIN
 from webrec.nodes.reason import question_of, reason
 from webrec.nodes.run import Resources, Run, run_blocking
 from webrec.nodes.schema import Reasoning
-from webrec.nodes.state import State
 
 
 def measure(
@@ -103,7 +102,7 @@ def _pass_cost(state: dict[str, Any], reasoning: Reasoning, context: RunContext)
 
     backbone = _run(context).backbone()
     inner: Any = state
-    question = question_of(State(**inner), _run(context))
+    question = question_of(inner, _run(context))
     ids = [token.id for token in reasoning.tokens]
     if question is None or not ids:
         return {}
