@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import random
 import statistics
 import sys
 import time
@@ -31,7 +30,6 @@ from webrec.nodes.query_strategies import BUILTIN
 from webrec.nodes.reason import question_of, reason
 from webrec.nodes.run import Resources, Run, run_blocking
 from webrec.nodes.schema import Reasoning
-from webrec.nodes.state import State
 
 
 def measure(
@@ -72,9 +70,10 @@ def overlap(first: Sequence[str], second: Sequence[str]) -> float:
 
 
 def _user(name: str, number: int) -> dict[str, Any]:
-    """An example whose history is in another order in each round: no server has seen the prompt before."""
+    """An example whose history begins with another title in each round: no server has seen the prompt before, but for its head."""
     example = load_example(name)
-    history = random.Random(number).sample(example["history"], len(example["history"]))  # noqa: S311 - no secret
+    place = number % len(example["history"])
+    history = [*example["history"][place:], *example["history"][:place]]
     return {"history": history, "candidates": example["candidates"], "warnings": []}
 
 
@@ -103,7 +102,7 @@ def _pass_cost(state: dict[str, Any], reasoning: Reasoning, context: RunContext)
 
     backbone = _run(context).backbone()
     inner: Any = state
-    question = question_of(State(**inner), _run(context))
+    question = question_of(inner, _run(context))
     ids = [token.id for token in reasoning.tokens]
     if question is None or not ids:
         return {}
@@ -193,7 +192,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the backbone (default: %(default)s)")
     parser.add_argument("--reasoning-tokens", type=int, default=128, help="limit of both (default: %(default)s)")
     parser.add_argument(
-        "--rounds", type=int, default=3, help="rounds over the packaged examples (default: %(default)s)"
+        "--rounds",
+        type=int,
+        choices=(1, 2, 3),
+        default=3,
+        help="rounds over the packaged examples (default: %(default)s)",
     )
     parser.add_argument("--output", type=Path, help="file to write the result to, as JSON")
     chosen = parser.parse_args()

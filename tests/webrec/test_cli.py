@@ -217,5 +217,5 @@ def test_doctor_tells_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         assert result.exit_code == 0
         assert "canary" not in result.output
     facts = json.loads(run("doctor", "--json").output)
-    assert facts["keys"] == {"TAVILY_API_KEY": True, "BRAVE_API_KEY": False}
+    assert facts["keys"] == {"TAVILY_API_KEY": True, "BRAVE_API_KEY": False, "WEBREC_DECODER_KEY": False}
     assert facts["cached"] == []
