@@ -68,7 +68,8 @@ def _what_follows(backbone: Backbone, hidden: torch.Tensor) -> tuple[list[float]
     """Entropy (nats) and likeliest token of the distribution after each of `hidden`, shape (rows, width)."""
     entropy: list[float] = []
     greedy: list[int] = []
-    for rows in hidden.split(_LOGIT_ROWS):
+    for begin in range(0, len(hidden), _LOGIT_ROWS):
+        rows = hidden[begin : begin + _LOGIT_ROWS]
         logits = backbone.model.lm_head(rows)
         entropy += entropy_of(logits).tolist()
         greedy += logits.argmax(-1).tolist()
