@@ -114,6 +114,26 @@ def _rows(folder: Path, pattern: str, columns: list[str]) -> list[dict[str, Any]
     return [row for file in files for row in pq.read_table(file, columns=columns).to_pylist()]
 
 
+def approximation_table(report: Mapping[str, Any]) -> str:
+    """What changed, one line for each comparison."""
+    exact = report["exact"]
+    lines = [
+        f"| | {exact} | approximate | difference (95 %) | p | could be seen |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in report["metrics"]:
+        low, middle, high = (row["difference"][name] for name in ("low", "mean", "high"))
+        lines.append(
+            f"| {row['system']}, {row['data']}, {row['metric'].upper()} | {row['exact']:.3f} | {row['approximate']:.3f} "
+            f"| {middle:+.3f} ({low:+.3f} to {high:+.3f}) | {row['p']:.2f} | {row['detectable']:.3f} |"
+        )
+    for row in report["keywords"]:
+        lines.append(
+            f"| keywords of {row['retrieval']}, {row['data']}, {row['examples']} users: overlap | 1 | {row['overlap']:.2f} | | | |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Compare, print as JSON, and write it where `--output` says."""
     parser = argparse.ArgumentParser(description=__doc__)

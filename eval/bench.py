@@ -19,12 +19,13 @@ from webrec.eval.bench_cold import measure_cold
 from webrec.eval.bench_heads import HEADS, LENGTHS, growth, llama_7b, measure_growth, measure_heads
 from webrec.eval.bench_index import SIZES, measure_index
 from webrec.eval.bench_memory import measure_memory
-from webrec.eval.bench_path import measure_path
+from webrec.eval.bench_path import Writer, measure_path
 from webrec.eval.bench_picture import picture
 from webrec.eval.bench_score import PROMPTS, measure_scoring
 from webrec.eval.run_folder import source_commit
 from webrec.models.backbone import get_backbone
 from webrec.models.config import BackboneConfig
+from webrec.models.decoding import decode_greedily
 
 ROUNDS = 5
 PARTS = ("path", "cold", "memory", "score", "heads", "index", "actors")
@@ -33,11 +34,20 @@ ALWAYS = PARTS[:5]
 
 
 def _path(chosen: argparse.Namespace) -> dict[str, Any]:
-    others = {} if chosen.decoder_url is None else {"of decoder_url": partial(_write_elsewhere, chosen.decoder_url)}
+    from webrec.models.int8 import is_exact
+
+    others: dict[str, Writer] = {"int8": _write_in_8_bits} if is_exact() else {}
+    if chosen.decoder_url is not None:
+        others["of decoder_url"] = partial(_write_elsewhere, chosen.decoder_url)
     report = measure_path(get_backbone(BackboneConfig()), chosen.rounds, others=others, say=_say)
     if chosen.output is not None:
         chosen.output.with_suffix(".svg").write_text(picture(report["shares"]), encoding="utf-8")
     return report
+
+
+def _write_in_8_bits(prompt: Sequence[int], tokens: int) -> None:
+    """Our own decoding with 8-bit products, influence included."""
+    decode_greedily(get_backbone(BackboneConfig(dtype="int8")), prompt, tokens, watched=(-1, "mean"))
 
 
 def _write_elsewhere(url: str, prompt: Sequence[int], tokens: int) -> None:

@@ -260,6 +260,7 @@ def _ratios(
     for name in steps:
         if name.startswith("decoder "):
             ratios[f"{name} over reasoning"] = over(steps[name], steps["reason"])
+            ratios[f"generate(), bfloat16, over {name}"] = over(steps["generate bfloat16"], steps[name])
     shares = {
         name: {
             node: summary([run["nodes"].get(node, 0) / middle for run in system])

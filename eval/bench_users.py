@@ -173,6 +173,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=SAMPLE, help="users to warm up with (default: %(default)s)")
     parser.add_argument("--reasoning-tokens", type=int, default=32, help="(default: %(default)s)")
     parser.add_argument("--pages", type=int, default=3, help="pages of the sample web a user (default: %(default)s)")
+    parser.add_argument("--dtype", default="float32", help="number format (default: %(default)s)")
     parser.add_argument("--backbone", help="as in the settings; two layers of random weights if not given")
     parser.add_argument("--output", type=Path, help="JSON file whose row of this backbone is replaced")
     chosen = parser.parse_args()
@@ -180,7 +181,7 @@ def main() -> None:
         backbone = chosen.backbone or str(write_small_backbone(Path(folder) / "small"))
         settings = {
             "backbone": backbone,
-            "dtype": "float32",
+            "dtype": chosen.dtype,
             "providers": ["sample"],
             "reasoning_tokens": chosen.reasoning_tokens,
             "pages": chosen.pages,
@@ -192,7 +193,7 @@ def main() -> None:
             lambda line: print(line, file=sys.stderr, flush=True),
             chosen.sample,
         )
-    name = chosen.backbone or "two layers, random weights"
+    name = f"{chosen.backbone or 'two layers, random weights'}, {chosen.dtype}"
     versions = {package: version(package) for package in ("webrec", "torch", "transformers")}
     row = {"backbone": name, "machine": platform.machine(), "versions": versions} | row
     rows = []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from webrec.eval import (
+    approximation,
     attacks,
     bench_actors,
     bench_decoder,
@@ -102,6 +103,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "decoders.md": {"decoder": lambda: bench_decoder.decoder_table(_report("bench_decoder.json"))},
     "evaluate.md": {"actors": lambda: bench_actors.actors_table(_report("bench_actors.json"))},
     "performance.md": {
+        "int8": lambda: approximation.approximation_table(_report("int8.json")),
         "goals": lambda: bench_tables.goals_table(_report("bench_path.json")["path"], _report("bench_score.json")),
         "shares": lambda: bench_tables.shares_table(_report("bench_path.json")["path"]),
         "ratios": lambda: bench_tables.ratios_table(_report("bench_path.json")["path"]),

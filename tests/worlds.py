@@ -27,6 +27,16 @@ def dataset(
     return Dataset("small", users, items)
 
 
+def chained(users: int = 80, items: int = 60, length: int = 8, seed: int = 0) -> dict[str, list[str]]:
+    """The sequences of users who go from item n to n + 1."""
+    generator = np.random.default_rng(seed)
+    sequences = {}
+    for user in range(users):
+        first = int(generator.integers(items))
+        sequences[f"u{user}"] = [f"i{(first + step) % items:02}" for step in range(length)]
+    return sequences
+
+
 def skewed(users: int = 400, items: int = 1000, length: int = 8, seed: int = 0, flat: int = 300) -> Dataset:
     """Users who take popular items more often (in proportion to 1 / (rank + flat)), each item once."""
     generator = np.random.default_rng(seed)

@@ -17,9 +17,7 @@ from webrec.cli.main import main
 from webrec.errors import ConfigurationError
 from webrec.nodes.schema import Recommendation
 
-from ..eval.systems.contract import chain  # noqa: TID252
-from ..worlds import dataset as world  # noqa: TID252
-from ..worlds import write_dataset  # noqa: TID252
+from ..worlds import chained, dataset, write_dataset  # noqa: TID252
 
 CANDIDATES = ["Thing i20", "Wool scarf", "Thing i07", "Thing i41"]
 HISTORY = ["Thing i04", "Thing i05", "Thing i06"]
@@ -29,8 +27,7 @@ HISTORY = ["Thing i04", "Thing i05", "Thing i06"]
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Users who go from thing n to thing n + 1, counted and weighed by the command."""
     folder = tmp_path_factory.mktemp("crowd")
-    training, _ = chain(users=200)
-    write_dataset(folder / "data", world({u: [*s] for u, s in training.sequences.items()}))
+    write_dataset(folder / "data", dataset(chained(users=200, length=6)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WEBREC_CACHE", str(folder / "cache"))
         arguments = ["crowd", str(folder / "data"), "--output", str(folder / "made"), "--min-interactions", "0"]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from webrec.errors import InputError
@@ -16,19 +15,14 @@ from webrec.eval.data.dataset import RankingExample, TrainingData
 from webrec.eval.data.splitting import leave_one_out
 from webrec.eval.systems.system import NotFittedError, System, answers
 
-from ...worlds import dataset  # noqa: TID252
+from ...worlds import chained, dataset  # noqa: TID252
 
 
 def chain(
     users: int = 80, items: int = 60, length: int = 8, seed: int = 0
 ) -> tuple[TrainingData, list[RankingExample]]:
     """Users who mostly go from item n to n + 1: those who look at the last item can know the next."""
-    generator = np.random.default_rng(seed)
-    sequences = {}
-    for user in range(users):
-        first = int(generator.integers(items))
-        sequences[f"u{user}"] = [f"i{(first + step) % items:02}" for step in range(length)]
-    data = dataset(sequences)
+    data = dataset(chained(users, items, length, seed))
     split = leave_one_out(data)
     taken = {user: frozenset(t.item_id for t in own) for user, own in data.users.items()}
     sampler = CandidateSampler(split.training, taken, candidates=20, draws=1, seed=seed)
