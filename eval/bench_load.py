@@ -33,6 +33,9 @@ CLIENTS, RUNS, JOBS = 50, 500, 10
 LEAVING, CANCELLED = 10, 15
 """Of how many runs one client hangs up, and one is cancelled: these come on top of the runs that are counted."""
 
+RESTS = 50
+"""Runs between two looks at the memory while nothing is under way."""
+
 BUSY = re.compile(r"busy: \d+ .* retry after (\d+) s$")
 TOLERANCE = 1e-3  # nats
 
@@ -164,12 +167,16 @@ async def _load(served: Served, context: dict[str, Any], clients: int, runs: int
     async with httpx.AsyncClient(limits=limits) as client:
         await load.reference(client)
         began = time.monotonic()
-        await asyncio.gather(*(load.client(client, runs) for _ in range(clients)))
+        rest = []
+        for until in sorted({*range(RESTS, runs, RESTS), runs}):
+            await asyncio.gather(*(load.client(client, until) for _ in range(clients)))
+            freed = await _freed(served)
+            rest.append((until, served.resident()))
         took = time.monotonic() - began
         freed = await _freed(served)
         after = await load.ask(client, load.requests[0])
         kill = await _killed(load, client, clients)
-    grown = growth(load.memory)
+    grown = growth(rest)
     p50, p95 = np.percentile(load.seconds, [50, 95])
     return {
         "outcomes": dict(load.outcomes),
@@ -178,6 +185,7 @@ async def _load(served: Served, context: dict[str, Any], clients: int, runs: int
         "seconds_p50": round(float(p50), 2),
         "seconds_p95": round(float(p95), 2),
         "memory_mb": [[number, round(used, 1)] for number, used in load.memory],
+        "memory_at_rest_mb": [[number, round(used, 1)] for number, used in rest],
         "memory_growth_mb_per_100_runs": None if grown is None else round(grown, 2),
         "most_threads": load.most_threads,
         "slots_after": freed,
@@ -255,14 +263,14 @@ def measure_load(
 def load_table(report: dict[str, Any]) -> str:
     """What came of the load, one line each."""
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(report["outcomes"].items()))
-    first, last = report["memory_mb"][0], report["memory_mb"][-1]
+    first, last = report["memory_at_rest_mb"][0], report["memory_at_rest_mb"][-1]
     killed, slots = report["killed"], report["slots_after"]
     rows = [
         ("clients, jobs at a time", f"{report['clients']}, {report['jobs']}"),
         ("backbone", report["backbone"]),
         ("outcomes", outcomes),
         ("seconds a run, waiting included: median, 95 %", f"{report['seconds_p50']}, {report['seconds_p95']}"),
-        (f"memory at run {first[0]}, {last[0]}, MB", f"{first[1]:.0f}, {last[1]:.0f}"),
+        (f"memory at rest after run {first[0]}, {last[0]}, MB", f"{first[1]:.0f}, {last[1]:.0f}"),
         ("memory from run 100 on, MB per 100 runs", f"{report['memory_growth_mb_per_100_runs']}"),
         ("most threads", str(report["most_threads"])),
         ("slots held when all clients were gone", str(slots["active"] + slots["pending"] + slots["running"])),

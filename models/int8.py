@@ -34,7 +34,8 @@ class Int8Linear(nn.Linear):
         integers, scale = quantised(weight.detach().float())
         self.weight = nn.Parameter(integers, requires_grad=False)
         self.register_buffer("scale", scale[:, 0])
-        self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
+        kept = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
+        self.register_parameter("bias", kept)
 
     @classmethod
     def joined(cls, layers: Sequence[Int8Linear]) -> Int8Linear:
@@ -44,15 +45,16 @@ class Int8Linear(nn.Linear):
         whole.in_features, whole.out_features = layers[0].in_features, sum(layer.out_features for layer in layers)
         whole.weight = nn.Parameter(torch.cat([layer.weight for layer in layers]), requires_grad=False)
         whole.register_buffer("scale", torch.cat([layer.scale for layer in layers]))
-        biases = [layer.bias for layer in layers if layer.bias is not None]
-        whole.bias = nn.Parameter(torch.cat(biases), requires_grad=False) if biases else None
+        biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
+        joined = nn.Parameter(torch.cat(biases), requires_grad=False) if biases else None
+        whole.register_parameter("bias", joined)
         return whole
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape (…, inputs) to (…, outputs)."""
         rows = input.reshape(-1, self.in_features).float()
         if torch.is_grad_enabled() and rows.requires_grad:
-            product: Tensor = _Product.apply(rows, self.weight, self.scale)
+            product: Tensor = _Product.apply(rows, self.weight, self.scale)  # type: ignore[no-untyped-call]
         else:
             product = _times(rows, self.weight.t(), self.scale)
         if self.bias is not None:
@@ -70,7 +72,7 @@ class _Product(torch.autograd.Function):
         return _times(rows, weight.t(), scale)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """`gradient · (scale · weight)`."""
         weight, scale = ctx.saved_tensors
         if weight.shape[0] >= _LOGITS_RATIO * weight.shape[1]:
@@ -88,7 +90,7 @@ def quantised(rows: Tensor) -> tuple[Tensor, Tensor]:
 def _times(rows: Tensor, weight: Tensor, scale: Tensor | None = None) -> Tensor:
     """`rows · weight` for integers `weight`, shape (inputs, outputs), each output times its `scale`."""
     product = rows.new_empty(rows.shape[0], weight.shape[1])
-    for part, out in zip(rows.split(BLOCK), product.split(BLOCK), strict=True):
+    for part, out in zip(torch.split(rows, BLOCK), torch.split(product, BLOCK), strict=True):
         integers, own = quantised(part)
         out.copy_(torch._int_mm(integers, weight)).mul_(own)
         if scale is not None:

@@ -123,7 +123,7 @@ def _packed(
     import torch
 
     kv, before, width = key.shape[1], key.shape[2] - pack.tokens, query.shape[-1]
-    query = query.unflatten(1, (kv, -1))[0]  # (key/value heads, groups, tokens, width)
+    query = query[0].reshape(kv, -1, *query.shape[2:])  # (key/value heads, groups, tokens, width)
     read, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         query.flatten(1, 2)[None], key[:, :, :before], value[:, :, :before], scale=scaling
     )
@@ -135,7 +135,9 @@ def _packed(
     for at, real in pack.groups:
         candidates, longest = at.shape
         flat = at.flatten()
-        q = query[:, :, flat].unflatten(2, at.shape).transpose(1, 2)  # (kv, candidates, groups, longest, width)
+        q = (
+            query[:, :, flat].view(*query.shape[:2], *at.shape, width).transpose(1, 2)
+        )  # (kv, candidates, groups, longest, width)
         k = own_key[:, flat].view(kv * candidates, longest, width)
         v = own_value[:, flat].view(kv * candidates, longest, width)
         later = torch.ones(longest, longest, dtype=torch.bool, device=at.device).triu(1)
@@ -150,7 +152,8 @@ def _packed(
         )
         share = (own_weight - weight[:, :, place]).sigmoid()[..., None].to(own.dtype)
         read[:, :, place] = torch.lerp(read[:, :, place], own, share)
-    return read.flatten(0, 1)[None]
+    joined: torch.Tensor = read.flatten(0, 1)[None]
+    return joined
 
 
 def _mask(lengths: Sequence[int], before: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:

@@ -20,6 +20,7 @@ from webrec.eval import (
     full_ranking,
     head_learning,
     page_flags,
+    reasoning_limit,
     rerank_effect,
 )
 from webrec.eval.report.fused import fused_table
@@ -103,6 +104,9 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "decoders.md": {"decoder": lambda: bench_decoder.decoder_table(_report("bench_decoder.json"))},
     "evaluate.md": {"actors": lambda: bench_actors.actors_table(_report("bench_actors.json"))},
     "performance.md": {
+        "cold": lambda: bench_tables.cold_table(_report("bench_cold.json")["cold"]),
+        "memory": lambda: bench_tables.memory_table(_report("bench_cold.json")["memory"]),
+        "limits": lambda: reasoning_limit.limits_table(_report("reasoning_limit.json")),
         "int8": lambda: approximation.approximation_table(_report("int8.json")),
         "goals": lambda: bench_tables.goals_table(_report("bench_path.json")["path"], _report("bench_score.json")),
         "shares": lambda: bench_tables.shares_table(_report("bench_path.json")["path"]),

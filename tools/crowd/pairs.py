@@ -24,7 +24,7 @@ class PairCounts:
     def of(cls, rows: Ints, columns: Ints, weights: Floats, items: int) -> PairCounts:
         """Sum the weights of equal pairs."""
         keys, place = np.unique(rows * items + columns, return_inverse=True)
-        values = np.bincount(place, weights, minlength=len(keys))
+        values = np.bincount(place, weights, minlength=len(keys)).astype(np.float64)
         begin = np.searchsorted(keys, np.arange(items + 1) * items)
         return cls(begin.astype(np.int64), keys % items, values)
 
