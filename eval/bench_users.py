@@ -1,6 +1,6 @@
 """Many users in one process: users a second against what the measured decoding and forward rates allow, and memory.
 
-    MALLOC_ARENA_MAX=2 python -m webrec.eval.bench_users --output eval/results/bench_users.json
+    MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=16777216 python -m webrec.eval.bench_users --output eval/results/bench_users.json
 
 One thread, and processor time, not the clock: other work on the machine does not count. The computed pace takes for each user one
 forward over the question, the tokens written at the rate of sixteen texts at a time, and one forward over prompt and titles.

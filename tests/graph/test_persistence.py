@@ -198,9 +198,9 @@ def test_killed_between_all_nodes_no_finished_node_runs_again(tmp_path: Path, ti
         assert done.returncode == -signal.SIGKILL, done.stderr
         kills += 1
     assert done.stdout.split() == ["2", "2"]
-    assert kills == 8, "prepare, reason, extract, search (twice), collect, augment, score; rerank is off"
+    assert kills == 9, "prepare, reason, extract, search (twice), collect, sift, augment, score; the others are off"
     finished = Counter((tmp_path / "finished").read_text().split())
-    expected = {"prepare", "reason", "extract", "search:a", "search:b", "collect", "augment", "score"}
+    expected = {"prepare", "reason", "extract", "search:a", "search:b", "collect", "sift", "augment", "score"}
     assert finished == dict.fromkeys(expected, 1)
     with sqlite3.connect(tmp_path / "state.sqlite") as connection:
         assert connection.execute("select count(*) from checkpoints").fetchone()[0] > 0

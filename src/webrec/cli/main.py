@@ -23,8 +23,10 @@ from webrec.cli.train import train
 from webrec.errors import InputError, WebRecError
 from webrec.tools.text_safety import clean
 
-_M_ARENA_MAX = -8
-"""Its name in glibc's malloc.h."""
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+"""Their names in glibc's malloc.h."""
+
+_MMAP_BYTES = 16 * 2**20
 
 
 class _Commands(click.Group):
@@ -56,8 +58,16 @@ for command in (recommend, demo, train, data, crowd, evaluate, report, searches,
 
 
 def _share_memory() -> None:
-    """Let all threads allocate from two arenas: glibc's default of eight a core keeps what each thread's tensors once took."""
-    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
-        if mallopt is not None:
-            mallopt(_M_ARENA_MAX, 2)
+    """Let all threads allocate from two arenas, and give what is large back to the system when it is freed.
+
+    glibc's default of eight arenas a core keeps what each thread's tensors once took, and it soon keeps tensors of up to 32 MB as well.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:  # other C libraries have none
+        return
+    for option, variable, value in (
+        (_M_ARENA_MAX, "MALLOC_ARENA_MAX", 2),
+        (_M_MMAP_THRESHOLD, "MALLOC_MMAP_THRESHOLD_", _MMAP_BYTES),
+    ):
+        if variable not in os.environ:
+            mallopt(option, value)
