@@ -75,7 +75,7 @@ def test_goals_are_reached_or_not() -> None:
     good, bad = summary([1.0]), summary([3.0])
     names = [
         "generate(), bfloat16, over reasoning",
-        "generate(), float32, over reasoning",
+        "generate(), bfloat16, over decoder int8",
         "all but reasoning over vanilla RAG",
         "the whole over its floor",
         "extraction in one pass over a plain forward",
