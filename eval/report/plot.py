@@ -48,7 +48,7 @@ def interval_plot(points: Sequence[Point], metric: str, reference: float | None 
             f'<text class="value" x="{_WIDTH - 6}" y="{y + 4}" text-anchor="end">{mean:.3f}</text>'
         )
     parts.append(
-        f'<text class="tick" x="{_WIDTH - 6}" y="{bottom + 14}" text-anchor="end">{escape(metric)}</text></svg>'
+        f'<text class="tick" x="{_LEFT - 24}" y="{bottom + 14}" text-anchor="end">{escape(metric)}</text></svg>'
     )
     return Markup("".join(str(part) for part in parts))  # noqa: S704 (every label is escaped)
 
