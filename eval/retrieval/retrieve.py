@@ -23,7 +23,7 @@ from webrec.models.teacher_forcing import Forced
 from webrec.models.threads import torch_threads
 from webrec.nodes.context import RunContext
 from webrec.nodes.external_decoder import Question, written_elsewhere
-from webrec.nodes.prompt import User
+from webrec.nodes.prompt import user_of
 from webrec.nodes.query_strategies import BUILTIN, strategy_of
 from webrec.nodes.reason import as_reasoning, question_of, read_elsewhere, reason, watched_by
 from webrec.nodes.run import Run, Update, kept_by, run_blocking
@@ -92,12 +92,10 @@ class Retriever:
         strategy = strategy_of(self._config, BUILTIN)
         if strategy is None or strategy.question is None or len(examples) < 2:
             return 0.0
-        backbone = self._backbone()
+        backbone, context = self._backbone(), RunContext(**self._settings)
         questions = {}
         for example in examples:
-            history, candidates = self._titles(example).values()
-            user = User.of(history, candidates, history_items=self._config.history_items, seed=self._config.seed)
-            text = strategy.question(user)
+            text = strategy.question(user_of(self._titles(example), context))
             prompt = backbone.chat.encode_turn(text)
             if (
                 len(prompt) + self._config.reasoning_tokens <= backbone.context_length
@@ -134,7 +132,7 @@ class Retriever:
         settings = {name: getattr(self._config, name) for name in BackboneConfig.model_fields}
         return get_backbone(BackboneConfig(**settings | {"adapter": None, "adapter_revision": None}))
 
-    def _titles(self, example: RankingExample) -> dict[str, list[str]]:
+    def _titles(self, example: RankingExample) -> State:
         return {
             "history": [self._items[item_id].title for item_id in example.history],
             "candidates": [self._items[item_id].title for item_id in example.candidates],
@@ -142,7 +140,7 @@ class Retriever:
 
     def _one(self, example: RankingExample, share: float) -> Retrieved:
         began = time.perf_counter() - share
-        titles: Any = self._titles(example)
+        titles: Any = self._titles(example)  # the graph takes any kind of state
         state: dict[str, Any] = self._graph.invoke(
             titles, context=RunContext(**{**self._settings, **self._rules(example)})
         )

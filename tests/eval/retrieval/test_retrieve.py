@@ -13,6 +13,7 @@ from webrec import recommend
 from webrec.errors import ConfigurationError
 from webrec.eval.data.dataset import Item, RankingExample
 from webrec.eval.parquet import write_whole
+from webrec.eval.retrieval import retrieve
 from webrec.eval.retrieval.config import CorpusConfig, PagesConfig, RetrievalConfig
 from webrec.eval.retrieval.corpus import Corpus, build_corpus
 from webrec.eval.retrieval.found import found_table, read_found, search_pieces
@@ -83,6 +84,19 @@ def test_reasoning_together_finds_what_reasoning_alone_finds(corpus: Corpus, con
     alone = Retriever(keywords.model_copy(update={"reason_together": 1}), ITEMS, corpus).retrieve(examples)
     assert [replace(found, seconds=0) for found in together] == [replace(found, seconds=0) for found in alone]
     assert len({found.query for found in together}) == 3  # two examples ask the same
+
+
+@pytest.mark.parametrize("setting", [{}, {"title_words": 1}, {"history_items": 1}, {"seed": 7}], ids=str)
+def test_what_was_written_together_is_not_written_again(
+    corpus: Corpus, config: RetrievalConfig, setting: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever changes the question changes it for both, or every text would be written twice without a word."""
+    items = {key: replace(item, title=f"{item.title} of wood") for key, item in ITEMS.items()}
+    keywords = config.model_copy(update={"query_strategy": "keywords", **setting})
+    examples = [replace(EXAMPLE, key=f"u{n}#0", history=tuple(ITEMS)[:n]) for n in (2, 3)]
+    monkeypatch.setattr(retrieve, "reason", lambda *_: pytest.fail("written again"))
+    found = Retriever(keywords, items, corpus).retrieve(examples)
+    assert all(f.tokens_written for f in found)
 
 
 def test_a_forbidden_page_is_not_found(corpus: Corpus, config: RetrievalConfig) -> None:
