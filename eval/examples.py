@@ -127,7 +127,7 @@ def encode_user(
 
     Raises `InputError` if history and candidates alone need more than `limit`, or a title has no token.
     """
-    text, _ = fit_pages(chat, user, pages, limit, prompt.page_tokens, prompt.pages_tokens)
+    text, _ = fit_pages(chat, user, pages, limit, prompt.page_tokens, prompt.pages_tokens, prompt.prompt_form)
     answers = [chat.encode_answer(title) for title in user.candidates]
     for title, answer in zip(user.candidates, answers, strict=True):
         if not answer:

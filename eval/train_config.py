@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from webrec.errors import ConfigurationError
 from webrec.eval.settings_file import read_settings, sentence
-from webrec.models.config import BackboneConfig, LoraTuning, Tuning
+from webrec.models.config import BackboneConfig, LoraTuning, PromptForm, Tuning
 from webrec.models.mp_head.config import MPHeadConfig
 from webrec.models.training.config import TrainingConfig
 
@@ -30,6 +30,7 @@ class PromptConfig(BaseModel):
         description="Most words of a title in prompts and as an answer, the first ones; candidates that this would make alike "
         "stay whole. Unset: whole titles.",
     )
+    prompt_form: PromptForm = "request"
     pages: int = Field(default=10, ge=0, le=50, description="Pages that reach the prompt at most; 0 trains without.")
     prompt_tokens: int | None = Field(
         default=None,

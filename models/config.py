@@ -156,14 +156,29 @@ class KeywordConfig(BaseModel):
     )
 
 
+ScoreBy = Annotated[
+    Literal["mean", "sum", "pmi"],
+    Field(
+        description="What ranks a title: the mean log-likelihood of its tokens, their sum, or pmi: the sum less what the same title has "
+        "for a user of whom nothing is known, which costs a second pass (docs/prompts.md)."
+    ),
+]
+PromptForm = Annotated[
+    Literal["request", "next"],
+    Field(
+        description="request: the paper's prompt, which lists the candidates, so that their titles can be copied from it. next: pages, "
+        "then what the user took, as a sentence that a candidate's title completes; no candidate is named (docs/prompts.md)."
+    ),
+]
+
+
 class ScoreConfig(BaseModel):
     """How candidates are scored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    score_by: Literal["mean", "sum"] = Field(
-        default="mean", description="Rank by the mean log-likelihood per title token (length-normalised) or by the sum."
-    )
+    score_by: ScoreBy = "mean"
+    prompt_form: PromptForm = "request"
     prompt_tokens: int | None = Field(
         default=None,
         ge=64,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from webrec.models.backbone import Backbone
+    from webrec.models.config import ScoreBy
 
 PACK_TOKENS = 1024
 _LOGIT_ROWS = 256
@@ -36,6 +37,21 @@ class CandidateLikelihood:
     def mean(self) -> float:
         """Mean log-likelihood per token, in nats."""
         return self.total / self.tokens
+
+
+def scores_of(
+    given: Sequence[CandidateLikelihood], alone: Sequence[CandidateLikelihood] | None, by: ScoreBy
+) -> list[float]:
+    """What ranks the candidates, in nats. `alone`: of the same titles for a user of whom nothing is known; `by` pmi needs it.
+
+    pmi: `ln P(c | user) − ln P(c)`, pointwise mutual information: what a title is likely to be for anyone does not count (Holtzman
+    et al. 2021).
+    """
+    if by == "pmi":
+        if alone is None:
+            raise ValueError("pmi needs the likelihoods for a user of whom nothing is known")
+        return [mine.total - anyones.total for mine, anyones in zip(given, alone, strict=True)]
+    return [likelihood.mean if by == "mean" else likelihood.total for likelihood in given]
 
 
 def score_candidates(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from webrec.models.chat import ChatEncoder
+from webrec.models.config import PromptForm
 from webrec.nodes.prompt import User, scoring_prompt, user_of
 from webrec.nodes.query_strategies import query_of, retrieval_off
 from webrec.nodes.run import Run, Update
@@ -30,6 +31,7 @@ def augment(state: State, run: Run) -> Update:
         limit,
         run.context.page_tokens,
         run.context.pages_tokens,
+        run.context.prompt_form,
     )
     pages = [p.model_copy(update={"kept": len(b)}) for p, b in zip(found, bodies, strict=False)]
     shortened = sum(p.kept < len(p.body) for p in pages)
@@ -70,6 +72,7 @@ def fit_pages(
     limit: int,
     page_tokens: int | None = None,
     pages_tokens: int | None = None,
+    form: PromptForm = "request",
 ) -> tuple[str, list[str]]:
     """The prompt, and what it holds of each page's text; prompt and longest answer have at most `limit` tokens.
 
@@ -79,7 +82,7 @@ def fit_pages(
     the last ones first; the list is then shorter. Raises `InputError` if history and candidates alone do not fit.
     """
     room = limit - max(len(chat.encode_answer(c)) for c in user.candidates)
-    check_room(len(chat.encode_turn(scoring_prompt(user, []))), room)
+    check_room(len(chat.encode_turn(scoring_prompt(user, [], form))), room)
 
     titles = [title for title, _ in pages]
     texts = [text for _, text in pages]
@@ -91,7 +94,7 @@ def fit_pages(
 
     def build(count: int, cap: int) -> tuple[str, list[str]]:
         bodies = [body(page, cap) for page in range(count)]
-        return scoring_prompt(user, list(zip(titles[:count], bodies, strict=True))), bodies
+        return scoring_prompt(user, list(zip(titles[:count], bodies, strict=True)), form), bodies
 
     def fits(count: int, cap: int) -> bool:
         prompt, bodies = build(count, cap)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from webrec.models.config import PromptForm
 from webrec.nodes.context import RunContext
 from webrec.nodes.state import State
 from webrec.tools.text_safety import clean, normalised
@@ -90,6 +91,11 @@ def request(user: User) -> str:
     )
 
 
+def anyones_prompt(user: User, form: PromptForm) -> str:
+    """The scoring prompt for a user of whom nothing is known, with the same candidates."""
+    return scoring_prompt(User(("nothing",), user.candidates), [], form)
+
+
 def taste_prompt(user: User) -> str:
     """What the backbone is asked when its own tokens give the query."""
     return f"{request(user)}\n{TASTE_QUESTION}"
@@ -100,10 +106,12 @@ def query_prompt(user: User) -> str:
     return f"{request(user)}\n{QUERY_QUESTION}"
 
 
-def scoring_prompt(user: User, pages: Sequence[tuple[str, str]]) -> str:
+def scoring_prompt(user: User, pages: Sequence[tuple[str, str]], form: PromptForm = "request") -> str:
     """The prompt that candidates answer; `pages` are (title, text) pairs, best first."""
-    prompt = f"{INSTRUCTION}\n{request(user)} The recommendation is"
-    if not pages:
-        return prompt
     websites = "; ".join(f"[{n}] Title: {title} Content: {text}" for n, (title, text) in enumerate(pages, 1))
-    return f"{prompt}\nWebsites: {websites}"
+    if form == "next":
+        # What a title completes stands last, and no candidate is named that could be copied.
+        bought = f"A user has bought {'; '.join(user.history)} in the previous. The next item that this user buys is"
+        return f"{INSTRUCTION}\nWebsites: {websites}\n{bought}" if pages else bought
+    prompt = f"{INSTRUCTION}\n{request(user)} The recommendation is"
+    return f"{prompt}\nWebsites: {websites}" if pages else prompt

@@ -149,10 +149,16 @@ class RankedCandidate(BaseModel):
     rank: int = Field(description="1 is best. Equal scores keep the order of the prompt.")
     index: int = Field(description="Place in the input's list of candidates, from 0.")
     title: str = Field(description="The title as given.")
-    score: float = Field(description="What the ranking is by without a crowd: mean or sum (setting score_by).")
+    score: float = Field(
+        description="What the ranking is by without a crowd: mean, sum, or sum less anyones (setting score_by)."
+    )
     mean: float = Field(description="Mean log-likelihood per title token, in nats.")
     sum: float = Field(description="Log-likelihood of the whole title, in nats.")
     tokens: int = Field(description="Title length in tokens.")
+    anyones: float | None = Field(
+        default=None,
+        description="Log-likelihood of the title for a user of whom nothing is known, in nats; none unless score_by is pmi.",
+    )
     crowd: float | None = Field(
         default=None,
         description="Log-odds in nats that the crowd gives it, against the mean of the candidates that the crowd knows; none "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from webrec.models.backbone import Backbone
-from webrec.models.scoring import score_candidates, softmax
-from webrec.nodes.prompt import prompt_order, user_of
+from webrec.models.scoring import score_candidates, scores_of, softmax
+from webrec.nodes.prompt import anyones_prompt, prompt_order, user_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import AdapterEvidence, BackboneEvidence, RankedCandidate
 from webrec.nodes.state import State
@@ -16,10 +16,16 @@ def score(state: State, run: Run) -> Update:
     titles = state["candidates"]
     order = prompt_order(titles, context.seed)
     prompt = backbone.chat.encode_turn(state["prompt"]["text"])
-    answers = [backbone.chat.encode_answer(title) for title in user_of(state, context).candidates]
+    user = user_of(state, context)
+    answers = [backbone.chat.encode_answer(title) for title in user.candidates]
     run.emit("scoring", candidates=len(order), prompt_tokens=len(prompt))
     likelihoods = score_candidates(backbone, prompt, answers, cancelled=run.cancelled)
-    scores = [c.mean if context.score_by == "mean" else c.total for c in likelihoods]
+    alone = None
+    if context.score_by == "pmi":
+        plain = run.backbone()  # what titles are likely to be anyway is not what an adapter was trained to say
+        anyones = plain.chat.encode_turn(anyones_prompt(user, context.prompt_form))
+        alone = score_candidates(plain, anyones, answers, cancelled=run.cancelled)
+    scores = scores_of(likelihoods, alone, context.score_by)
     probabilities = softmax(scores)
     best_first = sorted(range(len(order)), key=lambda n: -scores[n])
     ranking = [
@@ -31,6 +37,7 @@ def score(state: State, run: Run) -> Update:
             mean=likelihoods[n].mean,
             sum=likelihoods[n].total,
             tokens=likelihoods[n].tokens,
+            anyones=None if alone is None else alone[n].total,
             probability=probabilities[n],
         )
         for rank, n in enumerate(best_first, 1)

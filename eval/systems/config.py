@@ -24,7 +24,7 @@ from webrec.eval.systems.text_similarity import TextSimilarity
 from webrec.eval.systems.ties import TiesByHash
 from webrec.eval.systems.tuned_language_model import TuneConfig, TunedLanguageModel
 from webrec.eval.train_config import PromptConfig
-from webrec.models.config import BackboneConfig
+from webrec.models.config import BackboneConfig, ScoreBy
 from webrec.models.sentence_encoder import MINILM
 
 OnEvent = Callable[[dict[str, Any]], None]
@@ -158,10 +158,7 @@ class LanguageModelConfig(SystemConfig, BackboneConfig):
     tune: TuneConfig | None = Field(
         default=None, description="How it is fine-tuned on the data set's tuning examples; unset leaves it as it is."
     )
-    score_by: Literal["mean", "sum"] = Field(
-        default="mean",
-        description="What ranks a candidate: the mean log-likelihood of its tokens, or their sum.",
-    )
+    score_by: ScoreBy = "mean"
 
 
 class FusedConfig(SystemConfig):

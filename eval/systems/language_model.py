@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Literal
 
 from webrec.eval.data.dataset import Item, RankingExample, TrainingData
 from webrec.eval.retrieval.page_source import PageSource
 from webrec.eval.systems.system import Answer, NotFittedError
 from webrec.eval.train_config import PromptConfig
 from webrec.models.backbone import Backbone, get_backbone
-from webrec.models.config import BackboneConfig
+from webrec.models.config import BackboneConfig, ScoreBy
 
 
 class LanguageModel:
@@ -27,7 +26,7 @@ class LanguageModel:
         self,
         backbone: BackboneConfig,
         prompt: PromptConfig,
-        score_by: Literal["mean", "sum"] = "mean",
+        score_by: ScoreBy = "mean",
         *,
         pages: PageSource | None = None,
         threads: int = 1,
@@ -43,7 +42,7 @@ class LanguageModel:
         self._backbone = get_backbone(self._config)
 
     def rank(self, example: RankingExample) -> list[float]:
-        """Log-likelihoods in nats, the mean over a title's tokens or their sum."""
+        """What `score_by` says of each candidate, in nats."""
         return list(self._answer(example).scores)
 
     def rank_many(self, examples: Sequence[RankingExample]) -> list[list[float]]:
@@ -56,9 +55,9 @@ class LanguageModel:
 
     def _answer(self, example: RankingExample) -> Answer:
         from webrec.eval.examples import encode_user
-        from webrec.models.scoring import score_candidates
+        from webrec.models.scoring import score_candidates, scores_of
         from webrec.models.threads import torch_threads
-        from webrec.nodes.prompt import User, prompt_order
+        from webrec.nodes.prompt import User, anyones_prompt, prompt_order
 
         if (backbone := self._backbone) is None:
             raise NotFittedError(self.name)
@@ -75,10 +74,17 @@ class LanguageModel:
         prompt, answers = encode_user(backbone.chat, user, self._read(example), self._prompt, limit)
         with torch_threads(self._threads):
             likelihoods = score_candidates(backbone, prompt, answers)
+            alone = None
+            if self._score_by == "pmi":
+                plain = get_backbone(self._config.model_copy(update={"adapter": None, "adapter_revision": None}))
+                anyones = plain.chat.encode_turn(anyones_prompt(user, self._prompt.prompt_form))
+                alone = score_candidates(plain, anyones, answers)
         scores = [0.0] * len(titles)
-        for place, likelihood in zip(prompt_order(titles, self._prompt.seed), likelihoods, strict=True):
-            scores[place] = likelihood.mean if self._score_by == "mean" else likelihood.total
-        tokens = len(prompt) + sum(len(answer) for answer in answers)
+        ranked_by = scores_of(likelihoods, alone, self._score_by)
+        for place, score in zip(prompt_order(titles, self._prompt.seed), ranked_by, strict=True):
+            scores[place] = score
+        asked = [prompt] if alone is None else [prompt, anyones]
+        tokens = sum(len(ids) + sum(len(answer) for answer in answers) for ids in asked)
         seconds = time.perf_counter() - began
         if self._pages is None:
             return Answer(tuple(scores), seconds, tokens_read=tokens)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,7 +15,7 @@ from webrec.eval.data.dataset import RankingExample, TrainingData
 from webrec.eval.retrieval.page_source import PageSource
 from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.train_config import PromptConfig, TrainRunConfig
-from webrec.models.config import BackboneConfig, LoraTuning, Tuning
+from webrec.models.config import BackboneConfig, LoraTuning, ScoreBy, Tuning
 from webrec.models.mp_head.config import MPHeadConfig
 from webrec.models.training.config import TrainingConfig
 
@@ -58,7 +58,7 @@ class TunedLanguageModel(LanguageModel):
         folder: Path,
         tuning: Sequence[RankingExample],
         validating: Sequence[RankingExample],
-        score_by: Literal["mean", "sum"] = "mean",
+        score_by: ScoreBy = "mean",
         *,
         pages: PageSource | None = None,
         threads: int = 1,

@@ -62,7 +62,12 @@ def graph_ids(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tuple[list[in
 @pytest.mark.parametrize("prompt_tokens", [None, 900, 400, 330])
 @pytest.mark.parametrize(
     ("seed", "history_items", "pages", "budget"),
-    [(0, 10, 10, {}), (7, 2, 3, {"title_words": 1}), (0, 10, 10, {"page_tokens": 40, "pages_tokens": 90})],
+    [
+        (0, 10, 10, {}),
+        (7, 2, 3, {"title_words": 1}),
+        (0, 10, 10, {"page_tokens": 40, "pages_tokens": 90}),
+        (3, 10, 2, {"prompt_form": "next"}),
+    ],
 )
 @pytest.mark.parametrize("tuning", ["none", "soft_prompt"])
 def test_the_same_token_ids_as_the_graph(
@@ -73,7 +78,7 @@ def test_the_same_token_ids_as_the_graph(
     seed: int,
     history_items: int,
     pages: int,
-    budget: dict[str, int],
+    budget: dict[str, Any],
     tuning: str,
 ) -> None:
     given = {"prompt_tokens": prompt_tokens, "seed": seed, "history_items": history_items, "pages": pages, **budget}

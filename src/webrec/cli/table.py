@@ -10,6 +10,7 @@ from webrec.nodes.schema import Recommendation
 from webrec.tools.text_safety import clean
 
 _BAR = 16
+_SCORES = {"mean": "nats/token", "sum": "nats", "pmi": "nats more"}
 _STATES = {
     "off": "retrieval is off: the web was not read",
     "no_keywords": "no keyword was found in the reasoning: nothing was searched",
@@ -33,7 +34,7 @@ def ranking_table(result: Recommendation, target: str | None = None, top: int | 
     table.add_column("candidate", ratio=1, overflow="ellipsis", no_wrap=True)
     table.add_column("prob.", justify="right", min_width=5)
     table.add_column("", width=_BAR, min_width=_BAR)
-    table.add_column("nats/token", justify="right", min_width=10)
+    table.add_column(_SCORES[result.settings["score_by"]], justify="right", min_width=10)
     if result.crowd is not None:
         table.add_column("crowd", justify="right", min_width=7)
         table.add_column("fused", justify="right", min_width=6)
@@ -51,7 +52,7 @@ def ranking_table(result: Recommendation, target: str | None = None, top: int | 
             title,
             f"{candidate.probability:.3f}",
             Text(bar, style="cyan"),
-            f"{candidate.mean:.2f}",
+            f"{candidate.score:.2f}",
             *crowd,
         )
     return table

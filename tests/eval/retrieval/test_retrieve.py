@@ -187,7 +187,7 @@ def test_reasoning_is_shared_by_retrievals_that_ask_the_same(
 
 
 def test_settings_that_change_nothing_do_not_tell_retrievals_apart(config: RetrievalConfig) -> None:
-    same = config.model_copy(update={"reuse_computed": True, "decoder_seconds": 5.0})
+    same = config.model_copy(update={"reuse_computed": True, "decoder_seconds": 5.0, "prompt_form": "next"})
     assert same.counted() == config.counted()
     asked = config.model_copy(update={"decoder_url": "http://127.0.0.1:1/v1"})
     assert asked.counted() != config.counted()

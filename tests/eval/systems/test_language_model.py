@@ -15,7 +15,7 @@ from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.systems.system import NotFittedError, answers
 from webrec.eval.train_config import PromptConfig
 from webrec.models.backbone import get_backbone
-from webrec.models.config import BackboneConfig
+from webrec.models.config import BackboneConfig, PromptForm, ScoreBy
 from webrec.models.scoring import score_candidates
 
 from .contract import EXAMPLES, TRAINING
@@ -27,9 +27,11 @@ def config(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     return BackboneConfig(backbone=str(folder), dtype="float32")
 
 
-@pytest.mark.parametrize("score_by", ["mean", "sum"])
-def test_it_scores_as_the_product_does(config: BackboneConfig, score_by: str) -> None:
-    system = LanguageModel(config, PromptConfig(pages=0, seed=3, history_items=4), score_by)  # type: ignore[arg-type]
+@pytest.mark.parametrize("score_by", ["mean", "sum", "pmi"])
+@pytest.mark.parametrize("form", ["request", "next"])
+def test_it_scores_as_the_product_does(config: BackboneConfig, score_by: ScoreBy, form: PromptForm) -> None:
+    prompt = PromptConfig(pages=0, seed=3, history_items=4, prompt_form=form)
+    system = LanguageModel(config, prompt, score_by)
     system.fit(TRAINING, 0)
     for example in EXAMPLES[:3]:
         titles = [TRAINING.items[i].title for i in example.candidates]
@@ -42,6 +44,7 @@ def test_it_scores_as_the_product_does(config: BackboneConfig, score_by: str) ->
             seed=3,
             history_items=4,
             score_by=score_by,
+            prompt_form=form,
         )
         expected = {ranked.title: ranked.score for ranked in told.ranking}
         assert system.rank(example) == pytest.approx([expected[title] for title in titles], rel=1e-6)
