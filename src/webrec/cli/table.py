@@ -34,7 +34,7 @@ def ranking_table(result: Recommendation, target: str | None = None, top: int | 
     table.add_column("candidate", ratio=1, overflow="ellipsis", no_wrap=True)
     table.add_column("prob.", justify="right", min_width=5)
     table.add_column("", width=_BAR, min_width=_BAR)
-    table.add_column(_SCORES[result.settings["score_by"]], justify="right", min_width=10)
+    table.add_column(_SCORES[str(result.settings["score_by"])], justify="right", min_width=10)
     if result.crowd is not None:
         table.add_column("crowd", justify="right", min_width=7)
         table.add_column("fused", justify="right", min_width=6)
