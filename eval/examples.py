@@ -104,14 +104,7 @@ def encode_example(chat: ChatEncoder, example: Example, prompt: PromptConfig, li
 
     Raises `InputError` if history and candidates alone need more, or a title has no token.
     """
-    user = User.of(
-        example.history,
-        example.candidates,
-        history_items=prompt.history_items,
-        seed=prompt.seed,
-        title_words=prompt.title_words,
-    )
-    encoded, answers = encode_user(chat, user, _pages(example, prompt.pages), prompt, limit)
+    encoded, answers = encode_user(chat, user_of_example(example, prompt), _pages(example, prompt.pages), prompt, limit)
     return EncodedExample(
         key=example.key or "",
         prompt=_compact(encoded),
@@ -152,6 +145,17 @@ def encode_examples(
             raise InputError(f"{where}, {clean(example.key or '', 60)}: {error}") from None
         progress(len(encoded))
     return encoded
+
+
+def user_of_example(example: Example, prompt: PromptConfig) -> User:
+    """The user of a row, as prompts show them."""
+    return User.of(
+        example.history,
+        example.candidates,
+        history_items=prompt.history_items,
+        seed=prompt.seed,
+        title_words=prompt.title_words,
+    )
 
 
 def _pages(example: Example, limit: int) -> list[tuple[str, str]]:

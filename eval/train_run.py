@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from webrec.errors import ConfigurationError, missing_extra
+from webrec.eval.anyones import with_anyones
 from webrec.eval.examples import Example, encode_examples, read_examples
 from webrec.eval.train_config import TrainRunConfig
 from webrec.eval.train_folder import TrainFolder
@@ -127,7 +128,14 @@ def prepare(
                 on_event({"event": "encoding", "set": name, "done": done, "of": len(rows)})
 
         path = getattr(config, name)
-        encoded.append(encode_examples(plain.chat, rows, config.prompt, limit, f"{name}: {path.name}", count))
+        ids = encode_examples(plain.chat, rows, config.prompt, limit, f"{name}: {path.name}", count)
+        if config.training.score_by == "pmi":
+
+            def count_titles(done: int, name: str = name) -> None:
+                on_event({"event": "anyones", "set": name, "done": done})
+
+            ids = with_anyones(plain, rows, ids, config.prompt, count_titles)
+        encoded.append(ids)
     run = PreparedRun(adapted, *encoded)
     if plain.device.type == "cpu" and _longest(run) <= EAGER_TOKENS:
         adapted.llama.set_attn_implementation("eager")

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncodedExample:
-    """Token ids of one user's prompt and candidates (none empty), and which candidate was taken."""
+    """Token ids of one user's prompt and candidates (none empty), and which candidate was taken.
+
+    `anyones`: each candidate's log-likelihood for a user of whom nothing is known, in nats; only pmi needs it.
+    """
 
     key: str
     prompt: Sequence[int]
     candidates: Sequence[Sequence[int]]
     target: int
+    anyones: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         if not self.prompt or not self.candidates or any(not c for c in self.candidates):
@@ -32,6 +36,8 @@ class EncodedExample:
             raise ValueError(
                 f"example {self.key}: target {self.target} is not one of {len(self.candidates)} candidates"
             )
+        if self.anyones is not None and len(self.anyones) != len(self.candidates):
+            raise ValueError(f"example {self.key}: anyones has {len(self.anyones)} values, not one for each candidate")
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class PackedBatch:
     tokens: torch.Tensor
     owner: torch.Tensor
     lengths: torch.Tensor  # (C,): tokens of each candidate
+    anyones: torch.Tensor | None  # (C,) float32, where every example has them
     counts: list[int]  # candidates of each example
     targets: list[int]  # the taken one's place among them
 
@@ -116,7 +123,12 @@ def pack(
             "lengths": lengths,
         }.items()
     }
+    anyones = [e.anyones for e in examples if e.anyones is not None]
+    if only_target:
+        anyones = [[values[e.target]] for e, values in zip(examples, anyones, strict=False)]
+    known = len(anyones) == len(examples)
     return PackedBatch(
+        anyones=torch.tensor([v for values in anyones for v in values], device=device) if known else None,
         input_ids=ids.to(device),
         positions=positions.to(device),
         visible=visible.to(device),

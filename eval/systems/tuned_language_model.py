@@ -28,7 +28,7 @@ class TuneConfig(BaseModel):
     tuning: Tuning = Field(default=LoraTuning(), description="What is fine-tuned: kind is lora or soft_prompt.")
     head: MPHeadConfig | None = Field(default=None, description="The message-passing head; unset trains without one.")
     training: TrainingConfig = Field(
-        default=TrainingConfig(), description="How it is trained; its seed is that of the system."
+        default=TrainingConfig(), description="How it is trained; its seed and score_by are those of the system."
     )
     candidates: int | None = Field(
         default=None,
@@ -97,7 +97,7 @@ class TunedLanguageModel(LanguageModel):
             prompt=self._prompt,
             tuning=self._tune.tuning,
             head=self._tune.head,
-            training=self._tune.training.model_copy(update={"seed": seed}),
+            training=self._tune.training.model_copy(update={"seed": seed, "score_by": self._score_by}),
         )
         with torch_threads(self._threads):
             train_here(run, on_event=self._on_event)

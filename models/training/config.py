@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from webrec.models.config import ScoreBy
+
 
 class TrainingConfig(BaseModel):
     """How an adapter is trained."""
@@ -14,11 +16,15 @@ class TrainingConfig(BaseModel):
 
     loss: Literal["listwise", "title"] = Field(
         default="listwise",
-        description="listwise: cross-entropy over the candidates' mean token log-likelihoods (ours); title: negative "
+        description="listwise: cross-entropy over the candidates' scores (ours); title: negative "
         "log-likelihood of the target's title (Eq. 17).",
     )
-    temperature: float = Field(
-        default=0.4, gt=0, le=100, description="What mean log-likelihoods are divided by in the listwise loss."
+    score_by: ScoreBy = "mean"
+    temperature: float | None = Field(
+        default=None,
+        gt=0,
+        le=100,
+        description="What scores are divided by in the listwise loss; unset: 0.4 where score_by is mean, else 3.",
     )
     epochs: int = Field(default=5, ge=1, le=10_000, description="Passes over the training examples (the paper: 5).")
     batch_size: int = Field(

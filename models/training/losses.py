@@ -6,20 +6,37 @@ import torch
 from torch import Tensor, nn
 
 from webrec.models.adapter import AdaptedLlama
+from webrec.models.config import ScoreBy
 from webrec.models.packing import PackedBatch, candidate_likelihoods
 from webrec.models.training.config import TrainingConfig
+
+_TEMPERATURE = {"mean": 0.4, "sum": 3.0, "pmi": 3.0}
+"""Sums of a title's eight tokens or so are larger than their mean."""
+
+
+def scores(totals: Tensor, batch: PackedBatch, by: ScoreBy) -> Tensor:
+    """What ranks the candidates, shape (C,), from their log-likelihoods. Raises `ValueError` if `by` is pmi and `anyones` is not known."""
+    if by == "mean":
+        return totals / batch.lengths
+    if by == "sum":
+        return totals
+    if batch.anyones is None:
+        raise ValueError("pmi needs `anyones` of every example")
+    return totals - batch.anyones
 
 
 def losses(totals: Tensor, batch: PackedBatch, config: TrainingConfig) -> Tensor:
     """One loss for each example, shape (B,), from the candidates' log-likelihoods `totals`, shape (C,).
 
     title: mean negative log-likelihood per token of the target (Eq. 17). listwise:
-    `−ln softmax(mean log-likelihoods / temperature)[target]`.
+    `−ln softmax(scores / temperature)[target]`.
     """
-    means = torch.split(totals / batch.lengths, batch.counts)
     if config.loss == "title":
+        means = torch.split(totals / batch.lengths, batch.counts)
         return torch.stack([-m[t] for m, t in zip(means, batch.targets, strict=True)])
-    return torch.stack([-(m / config.temperature).log_softmax(0)[t] for m, t in zip(means, batch.targets, strict=True)])
+    by, temperature = config.score_by, config.temperature or _TEMPERATURE[config.score_by]
+    logits = torch.split(scores(totals, batch, by) / temperature, batch.counts)
+    return torch.stack([-one.log_softmax(0)[t] for one, t in zip(logits, batch.targets, strict=True)])
 
 
 class LossModule(nn.Module):

@@ -12,7 +12,7 @@ from webrec.errors import TrainingError
 from webrec.models.adapter import AdaptedLlama
 from webrec.models.packing import EncodedExample, candidate_likelihoods, pack
 from webrec.models.training.config import TrainingConfig
-from webrec.models.training.losses import losses
+from webrec.models.training.losses import losses, scores
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def validate(
     world: int = 1,
     add_up: Callable[[torch.Tensor], None] = lambda _: None,
 ) -> Validation:
-    """Rank every example's candidates by mean log-likelihood per token; ties count against the target.
+    """Rank every example's candidates by `config.score_by`; ties count against the target.
 
     With several processes each takes its share, and `add_up` sums a tensor over them in place.
     """
@@ -46,8 +46,8 @@ def validate(
     for number in range(rank, len(examples), world):
         batch = pack([examples[number]], virtual, device)
         totals = candidate_likelihoods(adapted, batch)
-        means = totals / batch.lengths
-        found[0, number] = (~(means < means[examples[number].target])).sum()
+        by_score = scores(totals, batch, config.score_by)
+        found[0, number] = (~(by_score < by_score[examples[number].target])).sum()
         # Validation loss is that of the trained loss, over all candidates.
         found[1, number] = losses(totals, batch, config)[0]
     add_up(found)

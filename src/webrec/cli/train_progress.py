@@ -28,6 +28,8 @@ class TrainProgress(StatusLine):
             self.keep(f"on {event['device']}, {event['dtype']}, {event['threads']} CPU threads")
         elif kind == "encoding":
             self.show(f"encoding {event['set']}: {event['done']:,} of {event['of']:,} examples")
+        elif kind == "anyones":
+            self.show(f"titles without a user, {event['set']}: {event['done']:,} scored")
         elif kind == "resumed":
             self.interruptible = True
             self.step = event["step"]

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from webrec.errors import ConfigurationError
-from webrec.eval.metrics.ranking import metric_values, target_ranks
+from webrec.eval.metrics.ranking import metric_values, ndcg, target_ranks
 from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.systems.system import answers
 from webrec.eval.systems.tuned_language_model import TuneConfig, TunedLanguageModel, some_candidates
 from webrec.eval.train_config import PromptConfig
-from webrec.models.config import BackboneConfig
+from webrec.models.config import BackboneConfig, ScoreBy
 from webrec.models.mp_head.config import MPHeadConfig
 from webrec.models.training.config import TrainingConfig
 
@@ -67,6 +67,25 @@ def test_it_is_trained_and_goes_on_where_it_stopped(backbone: BackboneConfig, tm
     assert steps
     assert steps[0] > 1
     assert [a.scores for a in answers(resumed, EXAMPLES[40:44])] == [a.scores for a in given]
+
+
+@pytest.mark.parametrize("by", ["mean", "sum", "pmi"])
+def test_it_is_trained_and_chosen_by_what_it_is_scored_by(
+    backbone: BackboneConfig, tmp_path: Path, by: ScoreBy
+) -> None:
+    """The first validation is that of the untrained model, whose NDCG@10 is known."""
+    prompt, validating = PromptConfig(prompt_form="next"), EXAMPLES[16:40]
+    tune = TuneConfig(training=TrainingConfig(epochs=1), validation_examples=24)
+    system = TunedLanguageModel(backbone, prompt, tune, tmp_path, EXAMPLES[:8], validating, by)
+    heard: list[dict[str, Any]] = []
+    system._on_event = heard.append
+    system.fit(TRAINING, 0)
+    plain = LanguageModel(backbone, prompt, by)
+    plain.fit(TRAINING, 0)
+    ranks = target_ranks(plain.rank_many(validating), [e.candidates.index(e.target) for e in validating])
+    first = next(event for event in heard if event["event"] == "validation")
+    assert first["ndcg10"] == pytest.approx(float(ndcg(ranks, 10).mean()), abs=1e-9)
+    assert ("anyones" in {event["event"] for event in heard}) is (by == "pmi")
 
 
 def stop_at(step: int) -> Any:

@@ -15,14 +15,23 @@ from webrec.models.training.losses import losses
 from webrec.models.training.optimiser import make_optimiser, rate_factor
 
 
-@pytest.mark.parametrize("loss", ["title", "listwise"])
-def test_losses(loss: str) -> None:
+@pytest.mark.parametrize(
+    ("loss", "by"),
+    [("title", "mean"), ("title", "pmi"), ("listwise", "mean"), ("listwise", "sum"), ("listwise", "pmi")],
+)
+def test_losses(loss: str, by: str) -> None:
     draw = random.Random(1)
     examples = [
-        EncodedExample(str(n), [5], [[6] * draw.randint(1, 5) for _ in range(count)], draw.randrange(count))
+        EncodedExample(
+            str(n),
+            [5],
+            [[6] * draw.randint(1, 5) for _ in range(count)],
+            draw.randrange(count),
+            [draw.uniform(-30, -1) for _ in range(count)],
+        )
         for n, count in enumerate((1, 3, 20))
     ]
-    config = TrainingConfig.model_validate({"loss": loss, "temperature": 0.7})
+    config = TrainingConfig.model_validate({"loss": loss, "temperature": 0.7, "score_by": by})
     totals = [[draw.uniform(-40, -1) for _ in e.candidates] for e in examples]
     expected = []
     for example, given in zip(examples, totals, strict=True):
@@ -30,10 +39,40 @@ def test_losses(loss: str) -> None:
         if loss == "title":
             expected.append(-means[example.target])
         else:
-            norm = sum(math.exp(m / 0.7) for m in means)
-            expected.append(-math.log(math.exp(means[example.target] / 0.7) / norm))
+            assert example.anyones is not None
+            pmi = [t - alone for t, alone in zip(given, example.anyones, strict=True)]
+            scored = {"mean": means, "sum": given, "pmi": pmi}[by]
+            largest = max(scored)
+            norm = sum(math.exp((s - largest) / 0.7) for s in scored)
+            expected.append(-math.log(math.exp((scored[example.target] - largest) / 0.7) / norm))
     flat = torch.tensor([t for given in totals for t in given], dtype=torch.float64)
-    assert losses(flat, pack(examples), config).tolist() == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    packed = pack(examples)
+    assert losses(flat, packed, config).tolist() == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_pmi_needs_what_it_takes_away() -> None:
+    known, unknown = (EncodedExample("a", [5], [[6], [7, 8]], 1, alone) for alone in ([-2.0, -9.0], None))
+    config = TrainingConfig(score_by="pmi", temperature=1.0)
+    (loss,) = losses(torch.tensor([-3.0, -8.0]), pack([known]), config).tolist()
+    assert loss == pytest.approx(
+        math.log(1 + math.exp(-2)), rel=1e-6
+    )  # scores -1 and 1, though the mean prefers neither
+    with pytest.raises(ValueError, match="pmi needs `anyones` of every example"):
+        losses(torch.tensor([-3.0, -8.0, -3.0, -8.0]), pack([known, unknown]), config)
+    with pytest.raises(ValueError, match="anyones has 1 values"):
+        EncodedExample("a", [5], [[6], [7, 8]], 1, [-2.0])
+
+
+@pytest.mark.parametrize(("by", "usual"), [("mean", 0.4), ("sum", 3.0), ("pmi", 3.0)])
+def test_the_usual_temperature(by: str, usual: float) -> None:
+    packed = pack([EncodedExample("a", [5], [[6], [7, 8]], 1, [-2.0, -9.0])])
+    told = [
+        losses(
+            torch.tensor([-3.0, -8.0]), packed, TrainingConfig.model_validate({"score_by": by, "temperature": t})
+        ).item()
+        for t in (None, usual)
+    ]
+    assert told[0] == told[1]
 
 
 def test_title_loss_of_target_only_is_the_same() -> None:
