@@ -22,6 +22,7 @@ from webrec.eval.evaluation.worker import FitKey, Material, Worker, fit_folder
 from webrec.eval.retrieval.corpus import ABOUT, PAGES, Corpus
 from webrec.eval.retrieval.found import SearchPiece
 from webrec.eval.systems.config import Readings
+from webrec.eval.systems.kept_training import training_files
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,9 @@ class Shipment:
     version: str = field(default_factory=lambda: version("webrec"))
 
 
-_KEPT = ("run/adapter/**/*", "run/result.json", "run/run.json", "run/metrics.jsonl")
-
-
 def trained_files(folder: Path) -> dict[str, bytes]:
     """What of a training is needed to use it and to tell how it went, by path."""
-    found = {path for pattern in _KEPT for path in folder.glob(pattern) if path.is_file()}
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(found)}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in training_files(folder / "run")}
 
 
 def ship(material: Material) -> Shipped:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from webrec.errors import ConfigurationError
 from webrec.eval.data.dataset import RankingExample, TrainingData
 from webrec.eval.retrieval.page_source import PageSource
+from webrec.eval.systems.kept_training import keep_training, kept_training, take_training
 from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.train_config import PromptConfig, TrainRunConfig
 from webrec.models.config import BackboneConfig, LoraTuning, ScoreBy, Tuning
@@ -99,8 +100,12 @@ class TunedLanguageModel(LanguageModel):
             head=self._tune.head,
             training=self._tune.training.model_copy(update={"seed": seed, "score_by": self._score_by}),
         )
+        kept = kept_training(run)
+        if take_training(run, kept):
+            self._on_event({"event": "trained_before"})
         with torch_threads(self._threads):
             train_here(run, on_event=self._on_event)
+        keep_training(run, kept)
         self._config = self._plain.model_copy(update={"adapter": str(self._folder / "run" / ADAPTER_FOLDER)})
         super().fit(training, seed)
 

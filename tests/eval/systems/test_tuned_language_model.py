@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ pytest.importorskip("peft")
 def backbone(request: pytest.FixtureRequest) -> BackboneConfig:
     folder: Path = request.getfixturevalue("tiny_bytes")
     return BackboneConfig(backbone=str(folder), dtype="float32", device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBREC_CACHE", str(tmp_path / "cache"))
 
 
 def tuned(backbone: BackboneConfig, folder: Path, **settings: Any) -> TunedLanguageModel:
@@ -56,6 +62,7 @@ def test_it_is_trained_and_goes_on_where_it_stopped(backbone: BackboneConfig, tm
     again.fit(TRAINING, 3)
     assert "again step" not in events  # it was finished
     assert [a.scores for a in answers(again, EXAMPLES[40:44])] == [a.scores for a in given]
+    shutil.rmtree(tmp_path / "cache")  # or nothing would be left to train
     stopped = tuned(backbone, tmp_path / "b")
     stopped._on_event = stop_at(5)
     with pytest.raises(KeyboardInterrupt):
@@ -67,6 +74,30 @@ def test_it_is_trained_and_goes_on_where_it_stopped(backbone: BackboneConfig, tm
     assert steps
     assert steps[0] > 1
     assert [a.scores for a in answers(resumed, EXAMPLES[40:44])] == [a.scores for a in given]
+
+
+def test_another_run_does_not_train_the_same_again(backbone: BackboneConfig, tmp_path: Path) -> None:
+    def train(folder: str, seed: int = 3, **settings: Any) -> tuple[list[str], list[tuple[float, ...]]]:
+        heard: list[str] = []
+        system = tuned(backbone, tmp_path / folder, **settings)
+        system._on_event = lambda event: heard.append(event["event"])
+        system.fit(TRAINING, seed)
+        return heard, [a.scores for a in answers(system, EXAMPLES[40:43])]
+
+    first, scores = train("a")
+    assert "step" in first
+    assert "trained_before" not in first
+    again, same = train("b")
+    assert again == ["trained_before", "finished"]
+    assert same == scores
+    told = json.loads((tmp_path / "b" / "run" / "run.json").read_text())
+    assert told == json.loads((tmp_path / "a" / "run" / "run.json").read_text())
+    for heard, other in (train("c", seed=4), train("d", learning_rate=0.01)):
+        assert "step" in heard
+        assert other != scores
+    for damaged in (tmp_path / "cache" / "trainings").glob("*/result.json"):
+        damaged.write_text("")
+    assert "step" in train("e")[0]
 
 
 @pytest.mark.parametrize("by", ["mean", "sum", "pmi"])
