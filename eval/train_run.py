@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 OnEvent = Callable[[dict[str, Any]], None]
 
-EAGER_TOKENS = 2048
-"""Up to here attention on CPUs is trained unfused: a step takes 3/4 of the time that the fused kernel's backward pass needs."""
+BLOCKED_TOKENS = 2048
+"""Up to here attention on CPUs is trained in blocks of rows, which keep their weights; beyond, the fused kernel saves memory."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ def prepare(
 ) -> PreparedRun:
     """Load the backbone, add the untrained adapter, encode the examples."""
     from webrec.models.adapter import AdaptedLlama
+    from webrec.models.blocked_attention import use_blocks
 
     on_event({"event": "loading", "backbone": config.backbone})
     settings = config.backbone_config()
@@ -137,8 +138,8 @@ def prepare(
             ids = with_anyones(plain, rows, ids, config.prompt, count_titles)
         encoded.append(ids)
     run = PreparedRun(adapted, *encoded)
-    if plain.device.type == "cpu" and _longest(run) <= EAGER_TOKENS:
-        adapted.llama.set_attn_implementation("eager")
+    if plain.device.type == "cpu" and _longest(run) <= BLOCKED_TOKENS:
+        use_blocks(adapted.llama)
     return run
 
 

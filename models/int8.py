@@ -76,7 +76,7 @@ class _Product(torch.autograd.Function):
         """`gradient · (scale · weight)`."""
         weight, scale = ctx.saved_tensors
         if weight.shape[0] >= _LOGITS_RATIO * weight.shape[1]:
-            return gradient @ (weight * scale[:, None]), None, None
+            return _times_in_float(gradient, weight, scale), None, None
         return _times(gradient * scale, weight), None, None
 
 
@@ -95,6 +95,15 @@ def _times(rows: Tensor, weight: Tensor, scale: Tensor | None = None) -> Tensor:
         out.copy_(torch._int_mm(integers, weight)).mul_(own)
         if scale is not None:
             out.mul_(scale)
+    return product
+
+
+def _times_in_float(rows: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    """`rows · (scale · weight)` without a float copy of the whole weight, shape (outputs, inputs)."""
+    product = rows.new_zeros(rows.shape[0], weight.shape[1])
+    scaled = rows * scale
+    for begin in range(0, len(weight), BLOCK):
+        product.addmm_(scaled[:, begin : begin + BLOCK], weight[begin : begin + BLOCK].float())
     return product
 
 

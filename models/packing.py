@@ -143,15 +143,17 @@ def candidate_likelihoods(adapted: AdaptedLlama, batch: PackedBatch) -> torch.Te
     """`Σ_t ln P(c_t | prompt, c_<t)` of every candidate, in nats: shape (C,), float32, with gradients."""
     import torch
 
+    from webrec.models.blocked_attention import RowBlocks, uses_blocks
+
     llama, soft_prompt = adapted.llama, adapted.soft_prompt()
     embedded = llama.model.embed_tokens(batch.input_ids)
     if soft_prompt is not None:
         embedded = torch.cat([soft_prompt.to(embedded.dtype).expand(len(embedded), -1, -1), embedded], 1)
-    mask = torch.zeros(batch.visible.shape, dtype=embedded.dtype, device=embedded.device)
-    mask = mask.masked_fill(~batch.visible, torch.finfo(embedded.dtype).min)[:, None]
+    rows = RowBlocks.of(batch.visible, embedded.dtype)
+    seen = {"row_blocks": rows} if uses_blocks(llama) else {"attention_mask": rows.mask[:, None]}
     head = {} if adapted.head is None else {"node_mask": batch.nodes}
     hidden = llama.model(
-        inputs_embeds=embedded, position_ids=batch.positions, attention_mask=mask, use_cache=False, **head
+        inputs_embeds=embedded, position_ids=batch.positions, use_cache=False, **seen, **head
     ).last_hidden_state
     logits = llama.lm_head(hidden.flatten(0, 1)[batch.rows]).float()
     picked = logits[batch.predicted_by, batch.tokens] - logits.logsumexp(-1)[batch.predicted_by]
