@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from webrec.eval.data.dataset import Item, RankingExample, TrainingData
 from webrec.eval.retrieval.page_source import PageSource
@@ -11,6 +12,10 @@ from webrec.eval.systems.system import Answer, NotFittedError
 from webrec.eval.train_config import PromptConfig
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig, ScoreBy
+
+if TYPE_CHECKING:
+    from webrec.models.scoring import CandidateLikelihood
+    from webrec.nodes.prompt import User
 
 
 class LanguageModel:
@@ -35,6 +40,7 @@ class LanguageModel:
         self._config, self._prompt, self._score_by, self._threads = backbone, prompt, score_by, threads
         self._backbone: Backbone | None = None
         self._items: dict[str, Item] = {}
+        self._known: tuple[tuple[int, ...], dict[tuple[int, ...], CandidateLikelihood]] = (), {}
 
     def fit(self, training: TrainingData, seed: int, validation: Sequence[RankingExample] = ()) -> None:
         """Load the model."""
@@ -57,7 +63,7 @@ class LanguageModel:
         from webrec.eval.examples import encode_user
         from webrec.models.scoring import score_candidates, scores_of
         from webrec.models.threads import torch_threads
-        from webrec.nodes.prompt import User, anyones_prompt, prompt_order
+        from webrec.nodes.prompt import User, prompt_order
 
         if (backbone := self._backbone) is None:
             raise NotFittedError(self.name)
@@ -74,23 +80,32 @@ class LanguageModel:
         prompt, answers = encode_user(backbone.chat, user, self._read(example), self._prompt, limit)
         with torch_threads(self._threads):
             likelihoods = score_candidates(backbone, prompt, answers)
-            alone = None
-            if self._score_by == "pmi":
-                plain = get_backbone(self._config.model_copy(update={"adapter": None, "adapter_revision": None}))
-                anyones = plain.chat.encode_turn(anyones_prompt(user, self._prompt.prompt_form))
-                alone = score_candidates(plain, anyones, answers)
+            alone, asked_alone = (None, 0) if self._score_by != "pmi" else self._alone(user, answers)
         scores = [0.0] * len(titles)
         ranked_by = scores_of(likelihoods, alone, self._score_by)
         for place, score in zip(prompt_order(titles, self._prompt.seed), ranked_by, strict=True):
             scores[place] = score
-        asked = [prompt] if alone is None else [prompt, anyones]
-        tokens = sum(len(ids) + sum(len(answer) for answer in answers) for ids in asked)
+        tokens = len(prompt) + sum(len(answer) for answer in answers) + asked_alone
         seconds = time.perf_counter() - began
         if self._pages is None:
             return Answer(tuple(scores), seconds, tokens_read=tokens)
         found = self._pages.of(example)
         # What searching took is part of the answer, though it was done once for all systems that read the same.
         return Answer(tuple(scores), seconds + found.seconds, tokens, found.tokens_written, found.searches)
+
+    def _alone(self, user: User, answers: Sequence[Sequence[int]]) -> tuple[list[CandidateLikelihood], int]:
+        """Likelihoods for a user of whom nothing is known, and how many tokens were read for them."""
+        from webrec.models.scoring import score_candidates
+        from webrec.nodes.prompt import anyones_prompt
+
+        plain = get_backbone(self._config.model_copy(update={"adapter": None, "adapter_revision": None}))
+        prompt = tuple(plain.chat.encode_turn(anyones_prompt(user, self._prompt.prompt_form)))
+        if self._known[0] != prompt:  # with the list of candidates, every user's is another
+            self._known = prompt, {}
+        known = self._known[1]
+        new = [answer for answer in dict.fromkeys(map(tuple, answers)) if answer not in known]
+        known.update(zip(new, score_candidates(plain, prompt, new), strict=True))
+        return [known[tuple(answer)] for answer in answers], len(prompt) * bool(new) + sum(map(len, new))
 
     def _read(self, example: RankingExample) -> list[tuple[str, str]]:
         """Title and text of the pages that go into the prompt, best first."""
