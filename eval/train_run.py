@@ -119,6 +119,8 @@ def prepare(
         adapted = AdaptedLlama.new(sharing_weights(plain.model), config.tuning, config.head, seed=config.training.seed)
     except ConfigurationError as error:
         raise ConfigurationError(_with_table(str(error))) from None
+    asked = {"history_items", "title_words", "prompt_form"}
+    adapted.asked = {**config.prompt.model_dump(include=asked), "score_by": config.training.score_by}
     on_event(_machine(plain))
     limit = context_limit(plain, adapted, config.prompt.prompt_tokens)
     encoded = []

@@ -18,11 +18,13 @@ from webrec.models.config import LoraTuning, SoftPromptTuning
 from webrec.models.mp_head.config import MPHeadConfig
 from webrec.models.mp_head.files import (
     ADAPTER_TYPE,
+    ASKED_FILE,
     CONFIG_FILE,
     PEFT_FOLDER,
     WEIGHTS_FILE,
     fetch_folder,
     push_folder,
+    read_asked,
     read_config,
 )
 from webrec.models.mp_head.model import MPHead
@@ -35,13 +37,16 @@ if TYPE_CHECKING:
 class AdaptedLlama(nn.Module):
     """A frozen LLaMA, what is fine-tuned in it, and its head: trained, saved and served together.
 
-    On disk: a plain PEFT folder, or, with a head, the head's files with a PEFT folder `peft` inside.
+    On disk: a plain PEFT folder, or, with a head, the head's files with a PEFT folder `peft` inside. `asked`: the settings of
+    prompt and score, by name, that it was trained with; `prompt.json` on disk.
     """
 
-    def __init__(self, llama: LlamaForCausalLM, peft: Any, head: MPHead | None) -> None:
+    def __init__(
+        self, llama: LlamaForCausalLM, peft: Any, head: MPHead | None, asked: dict[str, Any] | None = None
+    ) -> None:
         """Takes the parts as `new` and `from_pretrained` make them: LoRA injected into `llama`, the head attached."""
         super().__init__()
-        self.llama, self.peft, self.head = llama, peft, head
+        self.llama, self.peft, self.head, self.asked = llama, peft, head, asked or {}
 
     @classmethod
     def new(
@@ -97,7 +102,7 @@ class AdaptedLlama(nn.Module):
         adapted = _load_peft(llama, inner) if inner.is_dir() else None
         if head is not None:
             head.attach(llama if adapted is None else adapted)
-        made = cls(llama, adapted, head)
+        made = cls(llama, adapted, head, read_asked(folder))
         made.requires_grad_(False)
         return made.eval()
 
@@ -108,6 +113,8 @@ class AdaptedLlama(nn.Module):
             self.head.save_pretrained(folder)
         if self.peft is not None:
             _save_peft(self.peft, folder / PEFT_FOLDER if self.head is not None else folder)
+        if self.asked:
+            (folder / ASKED_FILE).write_text(json.dumps(self.asked, indent=2) + "\n", encoding="utf-8")
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
         """Save to a hub repository, made if need be; returns the address of the commit."""

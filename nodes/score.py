@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from webrec.models.backbone import Backbone
 from webrec.models.scoring import score_candidates, scores_of, softmax
+from webrec.nodes.context import RunContext
 from webrec.nodes.prompt import anyones_prompt, prompt_order, user_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import AdapterEvidence, BackboneEvidence, RankedCandidate
@@ -54,6 +55,7 @@ def score(state: State, run: Run) -> Update:
     warnings = list(state["warnings"])
     if changed:
         warnings.append(f"these settings were changed after the run had begun: {', '.join(changed)}")
+    warnings += _asked_otherwise(backbone, context)
     return {
         "ranking": [r.model_dump() for r in ranking],
         "backbone": evidence.model_dump(),
@@ -61,6 +63,13 @@ def score(state: State, run: Run) -> Update:
         "settings": settings,
         "warnings": warnings,
     }
+
+
+def _asked_otherwise(backbone: Backbone, context: RunContext) -> list[str]:
+    """A warning, if the adapter was trained with other prompts or scores."""
+    asked = {} if backbone.adapter is None else backbone.adapter.adapted.asked
+    other = [f"{name} {value}" for name, value in asked.items() if getattr(context, name, value) != value]
+    return [f"the adapter was trained with {', '.join(other)}; this run asks otherwise"] if other else []
 
 
 def _adapter_evidence(backbone: Backbone) -> AdapterEvidence | None:

@@ -18,6 +18,8 @@ from webrec.models.mp_head.config import HeadShape, MPHeadConfig
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PEFT_FOLDER = "peft"
+ASKED_FILE = "prompt.json"
+"""How the adapter was asked while it was trained: settings of prompt and score by name."""
 ADAPTER_TYPE = "webrec_mp_head"
 FORMAT_VERSION = 1
 
@@ -63,6 +65,18 @@ def read_config(folder: Path) -> dict[str, Any]:
     return described
 
 
+def read_asked(folder: Path) -> dict[str, Any]:
+    """What `prompt.json` says; empty where there is none. Raises `ConfigurationError` where it is no JSON object."""
+    path = folder / ASKED_FILE
+    try:
+        asked = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"adapter: {path} is not JSON ({error}); save it again, or remove that file") from None
+    if not isinstance(asked, dict):
+        raise ConfigurationError(f"adapter: {path} is not a JSON object; save it again, or remove that file")
+    return asked
+
+
 def read_head(folder: Path) -> HeadFiles:
     """Read and check both files. Raises `ConfigurationError`, naming what is wrong."""
     from safetensors import SafetensorError
@@ -104,7 +118,7 @@ def fetch_folder(name: str, revision: str | None) -> Path:
     files = [CONFIG_FILE, WEIGHTS_FILE]
     try:
         found = snapshot_download(
-            name, revision=revision, allow_patterns=files + [f"{PEFT_FOLDER}/{file}" for file in files]
+            name, revision=revision, allow_patterns=[*files, ASKED_FILE, *(f"{PEFT_FOLDER}/{file}" for file in files)]
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigurationError(

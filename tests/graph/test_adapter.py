@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,23 @@ def test_it_scores_and_the_plain_backbone_reasons(tiny_bytes: Path, adapter: Pat
     assert adapted.settings["adapter"] == str(adapter)
     assert "peft" in adapted.versions
     assert "peft" not in plain.versions
+
+
+def test_it_warns_if_it_is_asked_otherwise_than_in_training(tiny_bytes: Path, adapter: Path, tmp_path: Path) -> None:
+    assert not (adapter / "prompt.json").exists()
+    assert run(tiny_bytes, adapter=str(adapter)).warnings == []  # nothing is known of its training
+    asked = {"prompt_form": "next", "score_by": "mean", "title_words": None}
+    shutil.copytree(adapter, tmp_path / "adapter")
+    (tmp_path / "adapter" / "prompt.json").write_text(json.dumps(asked), encoding="utf-8")
+    otherwise = run(tiny_bytes, adapter=str(tmp_path / "adapter"))
+    assert otherwise.warnings == ["the adapter was trained with prompt_form next; this run asks otherwise"]
+    assert run(tiny_bytes, adapter=str(tmp_path / "adapter"), prompt_form="next").warnings == []
+    (tmp_path / "adapter" / "prompt.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="is not a JSON object"):
+        AdaptedLlama.from_pretrained(
+            sharing_weights(get_backbone(BackboneConfig(backbone=str(tiny_bytes), dtype="float32")).model),
+            tmp_path / "adapter",
+        )
 
 
 def test_order_of_candidates_changes_nothing(tiny_bytes: Path, adapter: Path) -> None:

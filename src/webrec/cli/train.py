@@ -121,11 +121,13 @@ def _summary(config: TrainRunConfig, result: TrainingResult) -> str:
 def _options(config: TrainRunConfig, adapter: Path) -> str:
     """What makes `webrec recommend` score as the run did."""
     from webrec.eval.train_config import PromptConfig, TrainRunConfig
+    from webrec.models.training.config import TrainingConfig
 
     options = ["--adapter", str(adapter)]
     for settings, kind, names in (
         (config, TrainRunConfig, ("backbone", "revision", "dtype")),
         (config.prompt, PromptConfig, tuple(PromptConfig.model_fields)),
+        (config.training, TrainingConfig, ("score_by",)),
     ):
         for name in names:
             value = getattr(settings, name)

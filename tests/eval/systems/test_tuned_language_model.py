@@ -116,6 +116,8 @@ def test_it_is_trained_and_chosen_by_what_it_is_scored_by(
     ranks = target_ranks(plain.rank_many(validating), [e.candidates.index(e.target) for e in validating])
     first = next(event for event in heard if event["event"] == "validation")
     assert first["ndcg10"] == pytest.approx(float(ndcg(ranks, 10).mean()), abs=1e-9)
+    told = json.loads((tmp_path / "run" / "adapter" / "prompt.json").read_text())
+    assert told == {"history_items": 10, "title_words": None, "prompt_form": "next", "score_by": by}
     assert ("anyones" in {event["event"] for event in heard}) is (by == "pmi")
 
 
