@@ -22,14 +22,15 @@ from webrec.eval.bench_memory import measure_memory
 from webrec.eval.bench_path import Writer, measure_path
 from webrec.eval.bench_picture import picture
 from webrec.eval.bench_score import PROMPTS, measure_scoring
+from webrec.eval.bench_train import measure_training
 from webrec.eval.run_folder import source_commit
 from webrec.models.backbone import get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.models.decoding import decode_greedily
 
 ROUNDS = 5
-PARTS = ("path", "cold", "memory", "score", "heads", "index", "actors")
-ALWAYS = PARTS[:5]
+PARTS = ("path", "cold", "memory", "score", "train", "heads", "index", "actors")
+ALWAYS = PARTS[:6]
 """What is measured unless one part is asked for: index needs pages, and actors take a quarter of an hour."""
 
 
@@ -81,6 +82,7 @@ def _with_a_model(chosen: argparse.Namespace) -> dict[str, Any]:
         "cold": lambda: measure_cold(min(chosen.rounds, 3), say=_say),
         "memory": lambda: measure_memory(get_backbone(BackboneConfig()), say=_say),
         "score": lambda: _score(chosen),
+        "train": lambda: measure_training(chosen.rounds, say=_say),
     }
     for name, part in parts.items():
         if backbone is not None and name in chosen.only:
