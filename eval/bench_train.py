@@ -39,7 +39,14 @@ def measure_training(rounds: int, say: Callable[[str], None] = print) -> list[di
 
 
 def _cell(
-    backbone: Backbone, rounds: int, prompt_tokens: int, candidates: int, title_tokens: int, vocabulary: int = 40_000
+    backbone: Backbone,
+    rounds: int,
+    prompt_tokens: int,
+    candidates: int,
+    title_tokens: int,
+    *,
+    vocabulary: int = 40_000,
+    layer: int = 2,
 ) -> dict[str, Any]:
     import torch
 
@@ -56,7 +63,9 @@ def _cell(
         return drawn
 
     batch = pack([EncodedExample("x", ids(prompt_tokens), [ids(title_tokens) for _ in range(candidates)], 0)])
-    adapted = AdaptedLlama.new(sharing_weights(backbone.model), LoraTuning(), MPHeadConfig(kind="pairwise"))
+    adapted = AdaptedLlama.new(
+        sharing_weights(backbone.model), LoraTuning(), MPHeadConfig(kind="pairwise", layers=(layer,))
+    )
     step = LossModule(adapted.train(), TrainingConfig())
     ways: dict[str, Callable[[], None]] = {
         "fused": lambda: adapted.llama.set_attn_implementation("sdpa"),

@@ -15,7 +15,7 @@ pytest.importorskip("peft")
 
 def test_every_way_is_measured(tiny_llama: Path) -> None:
     backbone = get_backbone(BackboneConfig(backbone=str(tiny_llama), dtype="float32"))
-    row = _cell(backbone, 2, 30, 3, 4, vocabulary=300)
+    row = _cell(backbone, 2, 30, 3, 4, vocabulary=300, layer=1)
     assert set(row) == {"blocks_over_eager", "blocks_over_fused"}
     assert all(one["rounds"] == 2 and one["least"] > 0 for one in row.values())
     table = training_table({"train": [{"dtype": "float32", "shape": [30, 3, 4], **row}]})
