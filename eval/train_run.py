@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 OnEvent = Callable[[dict[str, Any]], None]
 
 BLOCKED_TOKENS = 2048
-"""Up to here attention on CPUs is trained in blocks of rows, which keep their weights; beyond, the fused kernel saves memory."""
+"""Up to here attention on CPUs is trained in plain products, in blocks of rows, which keep their weights; beyond, the fused kernel saves memory."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +135,18 @@ def prepare(
         if config.training.score_by == "pmi":
 
             def count_titles(done: int, name: str = name) -> None:
+                if done % 20 and config.prompt.prompt_form == "request":
+                    return
                 on_event({"event": "anyones", "set": name, "done": done})
 
             ids = with_anyones(plain, rows, ids, config.prompt, count_titles)
         encoded.append(ids)
     run = PreparedRun(adapted, *encoded)
     if plain.device.type == "cpu" and _longest(run) <= BLOCKED_TOKENS:
-        use_blocks(adapted.llama)
+        if plain.dtype in {"float32", "int8"}:  # whose activations are float32
+            use_blocks(adapted.llama)
+        else:
+            adapted.llama.set_attn_implementation("eager")
     return run
 
 

@@ -1,6 +1,6 @@
 """Attention with a mask for training on CPUs, in blocks of rows: what no row of a block sees is not computed.
 
-Half of a causal mask is dark, and so is most of what packed candidates see of one another. Exact: softmax and gradients are those of
+Half of a causal mask is dark, and so is most of what packed candidates see of one another. Exact up to rounding in float32: softmax and gradients are those of
 the whole matrix. Key and value heads are not repeated; the query heads that share one are rows of one product.
 """
 
@@ -37,8 +37,13 @@ class RowBlocks:
             seen = int(own.any(0).any(0).nonzero().max()) + 1
             hidden = (~own.all(0).all(0)).nonzero()
             blocks.append((begin, end, min(int(hidden.min()) if len(hidden) else length, seen), seen))
-        mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-        return cls(blocks, mask.masked_fill(~visible, torch.finfo(dtype).min))
+        return cls(blocks, additive_mask(visible, dtype))
+
+
+def additive_mask(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where `visible`, else the lowest number; the same shape."""
+    mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return mask.masked_fill(~visible, torch.finfo(dtype).min)
 
 
 def use_blocks(model: LlamaForCausalLM) -> None:

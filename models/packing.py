@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -124,9 +124,9 @@ def pack(
         }.items()
     }
     anyones = [e.anyones for e in examples if e.anyones is not None]
-    if only_target:
-        anyones = [[values[e.target]] for e, values in zip(examples, anyones, strict=False)]
     known = len(anyones) == len(examples)
+    if known and only_target:
+        anyones = [[values[e.target]] for e, values in zip(examples, anyones, strict=True)]
     return PackedBatch(
         anyones=torch.tensor([v for values in anyones for v in values], device=device) if known else None,
         input_ids=ids.to(device),
@@ -143,14 +143,17 @@ def candidate_likelihoods(adapted: AdaptedLlama, batch: PackedBatch) -> torch.Te
     """`Σ_t ln P(c_t | prompt, c_<t)` of every candidate, in nats: shape (C,), float32, with gradients."""
     import torch
 
-    from webrec.models.blocked_attention import RowBlocks, uses_blocks
+    from webrec.models.blocked_attention import RowBlocks, additive_mask, uses_blocks
 
     llama, soft_prompt = adapted.llama, adapted.soft_prompt()
     embedded = llama.model.embed_tokens(batch.input_ids)
     if soft_prompt is not None:
         embedded = torch.cat([soft_prompt.to(embedded.dtype).expand(len(embedded), -1, -1), embedded], 1)
-    rows = RowBlocks.of(batch.visible, embedded.dtype)
-    seen = {"row_blocks": rows} if uses_blocks(llama) else {"attention_mask": rows.mask[:, None]}
+    seen: dict[str, Any]
+    if uses_blocks(llama):
+        seen = {"row_blocks": RowBlocks.of(batch.visible, embedded.dtype)}
+    else:
+        seen = {"attention_mask": additive_mask(batch.visible, embedded.dtype)[:, None]}
     head = {} if adapted.head is None else {"node_mask": batch.nodes}
     hidden = llama.model(
         inputs_embeds=embedded, position_ids=batch.positions, use_cache=False, **seen, **head

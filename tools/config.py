@@ -237,5 +237,6 @@ class CrowdConfig(BaseModel):
         ge=0,
         le=100,
         allow_inf_nan=False,
-        description="Nats of score that one nat of the crowd's log-odds counts; 0.4 fits an adapter trained with the default temperature.",
+        description="Nats of score that one nat of the crowd's log-odds counts; 0.4 fits means (score_by mean) of an adapter "
+        "trained with the default temperature, about 3 fits sum and pmi.",
     )

@@ -63,7 +63,7 @@ class RetrievalConfig(RunContext):
     )
 
     def counted(self) -> dict[str, Any]:
-        """The settings that tell one retrieval from another: not what comes after it, nor where results are kept, nor a decoder that is not asked."""
+        """The settings that tell one retrieval from another: not the crowd, nor the form of the scoring prompt, nor where results are kept, nor a decoder that is not asked."""
         unasked = set(DecoderConfig.model_fields) if self.decoder_url is None else set()
         return self.model_dump(
             mode="json", exclude={*ReuseConfig.model_fields, *CrowdConfig.model_fields, "prompt_form", *unasked}

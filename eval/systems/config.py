@@ -160,6 +160,16 @@ class LanguageModelConfig(SystemConfig, BackboneConfig):
     )
     score_by: ScoreBy = "mean"
 
+    @model_validator(mode="after")
+    def _trained_as_it_is_scored(self) -> Self:
+        training = None if self.tune is None else self.tune.training
+        if training is not None and "score_by" in training.model_fields_set and training.score_by != self.score_by:
+            raise ValueError(
+                f"tune.training.score_by: it is {training.score_by}, and the system's score_by {self.score_by}; set score_by "
+                "beside tune, which training follows"
+            )
+        return self
+
 
 class FusedConfig(SystemConfig):
     """Evidence of the crowd and other systems' scores, weighed by a conditional logit (docs/crowd.md)."""

@@ -5,18 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 from webrec.cache_folder import build_once, cache_root, is_complete
+from webrec.eval.run_folder import RUN_FILE, source_commit
 from webrec.eval.train_config import TrainRunConfig
 from webrec.eval.train_folder import TrainFolder
+from webrec.models.backbone import get_backbone
+from webrec.nodes.prompt import User, anyones_prompt, scoring_prompt
 
 FORMAT = 1
-"""To be raised when training, or what is kept of it, changes."""
+"""To be raised when what is kept changes, or when code makes another training of the same settings: loss, order, cleaning of texts."""
 
 PARTS = ("adapter/**/*", "result.json", "run.json", "metrics.jsonl")
 """What of a training is needed to use it and to tell how it went; run.json says where and by which commit."""
+
+_LIBRARIES = ("torch", "transformers", "peft")
 
 
 def training_files(run: Path) -> list[Path]:
@@ -25,31 +31,44 @@ def training_files(run: Path) -> list[Path]:
 
 
 def kept_training(run: TrainRunConfig) -> Path:
-    """Where any evaluation of this machine keeps the training of these settings and data by these libraries."""
+    """Where any evaluation of this machine keeps the training of these settings, data and prompts, by these libraries."""
+    backbone = get_backbone(run.backbone_config())
+    someone = User(("history",), ("candidate",))
+    form = run.prompt.prompt_form
     told = [
         FORMAT,
         TrainFolder(run).fingerprint(),
         run.training.model_dump(mode="json"),
-        run.device,
-        [version(library) for library in ("torch", "transformers", "peft")],
+        [scoring_prompt(someone, [("title", "text")], form), anyones_prompt(someone, form)],
+        [backbone.device.type, backbone.dtype],
+        [version(library) for library in _LIBRARIES],
     ]
     return cache_root() / "trainings" / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
 
 
 def take_training(run: TrainRunConfig, kept: Path) -> bool:
-    """Copy a finished training into the empty or missing folder of `run`; whether there was one."""
+    """Copy a finished training to where `run` would be, if nothing is there; whether there was one."""
     if run.output.exists() or not is_complete(kept):
         return False
-    half = run.output.with_name(f".{run.output.name}.new")
-    shutil.rmtree(half, ignore_errors=True)  # of a copier that was killed
-    _copy(kept, half)
-    half.rename(run.output)
+    half = Path(tempfile.mkdtemp(prefix=f".{run.output.name}.", dir=run.output.parent))
+    try:
+        _copy(kept, half)
+        half.rename(run.output)
+    except OSError:
+        if not run.output.exists():
+            raise
+        return False  # another process was quicker
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
     return True
 
 
 def keep_training(run: TrainRunConfig, kept: Path) -> None:
-    """Keep what `run` ended with."""
-    build_once(kept, lambda folder: _copy(run.output, folder))
+    """Keep what `run` ended with, if all of it was computed by this code and these libraries."""
+    starts = json.loads((run.output / RUN_FILE).read_text(encoding="utf-8"))["starts"]
+    now = source_commit(), {library: version(library) for library in _LIBRARIES}
+    if all((s["commit"], {library: s["versions"].get(library) for library in _LIBRARIES}) == now for s in starts):
+        build_once(kept, lambda folder: _copy(run.output, folder))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -94,7 +94,10 @@ class LanguageModel:
         return Answer(tuple(scores), seconds + found.seconds, tokens, found.tokens_written, found.searches)
 
     def _alone(self, user: User, answers: Sequence[Sequence[int]]) -> tuple[list[CandidateLikelihood], int]:
-        """Likelihoods for a user of whom nothing is known, and how many tokens were read for them."""
+        """Likelihoods for a user of whom nothing is known, and how many tokens the pass has.
+
+        Titles that were asked before are not asked again, so time is shared between examples; tokens are not.
+        """
         from webrec.models.scoring import score_candidates
         from webrec.nodes.prompt import anyones_prompt
 
@@ -105,7 +108,7 @@ class LanguageModel:
         known = self._known[1]
         new = [answer for answer in dict.fromkeys(map(tuple, answers)) if answer not in known]
         known.update(zip(new, score_candidates(plain, prompt, new), strict=True))
-        return [known[tuple(answer)] for answer in answers], len(prompt) * bool(new) + sum(map(len, new))
+        return [known[tuple(answer)] for answer in answers], len(prompt) + sum(map(len, answers))
 
     def _read(self, example: RankingExample) -> list[tuple[str, str]]:
         """Title and text of the pages that go into the prompt, best first."""

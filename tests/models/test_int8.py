@@ -61,10 +61,11 @@ def test_gradient_is_that_of_the_rounded_numbers() -> None:
     assert made.weight.grad is None
 
 
-def test_gradient_of_logits_keeps_its_tail() -> None:
-    made = Int8Linear(layer(4, 64).weight)
+@pytest.mark.parametrize("outputs", [64, 2 * BLOCK + 5])
+def test_gradient_of_logits_keeps_its_tail(outputs: int) -> None:
+    made = Int8Linear(layer(4, outputs).weight)
     inputs = torch.randn(3, 4, requires_grad=True)
-    sent = torch.full((3, 64), 1e-4)
+    sent = torch.full((3, outputs), 1e-4)
     sent[:, 0] = 1.0
     made(inputs).backward(sent)
     assert inputs.grad is not None

@@ -137,6 +137,8 @@ class EvalProgress(StatusLine):
             self.show(f"{_of(event)}: learning; {self.done:,} of {self.rows:,} rows")
         elif kind == "training step":
             self.show(f"{_of(event)}: training, step {event['step']:,} of {event['steps']:,}, loss {event['loss']:.3f}")
+        elif kind == "training anyones":
+            self.show(f"{_of(event)}: titles without a user, {event['done']:,} scored")
         elif kind == "training trained_before":
             self.keep(f"{_of(event)}: trained before by another run with the same settings and data")
         elif kind == "training validation":

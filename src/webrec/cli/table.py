@@ -28,7 +28,7 @@ def retrieval_line(result: Recommendation) -> str:
 
 
 def ranking_table(result: Recommendation, target: str | None = None, top: int | None = None) -> Table:
-    """Rank, title, probability and mean log-likelihood; the target is marked."""
+    """Rank, title, probability and score; the target is marked."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", expand=True)
     table.add_column("#", justify="right", min_width=2)
     table.add_column("candidate", ratio=1, overflow="ellipsis", no_wrap=True)

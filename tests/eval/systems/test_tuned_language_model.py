@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from webrec.errors import ConfigurationError
 from webrec.eval.metrics.ranking import metric_values, ndcg, target_ranks
+from webrec.eval.systems.config import LanguageModelConfig
 from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.systems.system import answers
 from webrec.eval.systems.tuned_language_model import TuneConfig, TunedLanguageModel, some_candidates
@@ -95,9 +97,22 @@ def test_another_run_does_not_train_the_same_again(backbone: BackboneConfig, tmp
     for heard, other in (train("c", seed=4), train("d", learning_rate=0.01)):
         assert "step" in heard
         assert other != scores
+    shutil.rmtree(tmp_path / "cache" / "trainings")
+    told["starts"][0]["versions"]["torch"] = "another"
+    (tmp_path / "a" / "run" / "run.json").write_text(json.dumps(told))
+    assert "step" not in train("a")[0]
+    assert not (tmp_path / "cache" / "trainings").exists(), "other libraries' work is not kept under the name of these"
+    train("e")
     for damaged in (tmp_path / "cache" / "trainings").glob("*/result.json"):
         damaged.write_text("")
-    assert "step" in train("e")[0]
+    assert "step" in train("f")[0]
+
+
+def test_training_follows_score_by() -> None:
+    with pytest.raises(ValidationError, match=r"tune.training.score_by: it is pmi, and the system's score_by mean"):
+        LanguageModelConfig(tune=TuneConfig(training=TrainingConfig(score_by="pmi")))
+    both = LanguageModelConfig(score_by="pmi", tune=TuneConfig(training=TrainingConfig(score_by="pmi")))
+    assert both.score_by == "pmi"
 
 
 @pytest.mark.parametrize("by", ["mean", "sum", "pmi"])
