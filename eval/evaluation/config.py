@@ -51,6 +51,11 @@ class EvalConfig(BaseModel):
         default=None,
         description="Folder of another run whose rows and trainings of equal systems on equal examples are taken over.",
     )
+    comparisons: tuple[tuple[str, str], ...] = Field(
+        default=(),
+        description="Pairs of systems [one, rival] that the plan names before the test part is read: compared in every cell, p "
+        "corrected with Holm over all of them.",
+    )
     seeds: tuple[int, ...] = Field(
         default=(0,), min_length=1, description="Training seeds; systems without chance take the first alone."
     )
@@ -100,6 +105,12 @@ class EvalConfig(BaseModel):
         for data in self.data:
             if "covered" in data.samplings and data_name(data) not in self.corpora:
                 raise ValueError(f"corpora: {data_name(data)} has none, and covered candidates need one; add it")
+        named = {system_name(s) for s in self.systems}
+        for pair in self.comparisons:
+            if (unknown := next((name for name in pair if name not in named), None)) is not None:
+                raise ValueError(f"comparisons: {unknown} is none of the systems; add it there, or leave the pair out")
+            if pair[0] == pair[1]:
+                raise ValueError(f"comparisons: {pair[0]} is compared with itself; name a rival")
         if unknown := next((name for name in self.corpora if name not in names_of(self)), None):
             raise ValueError(
                 f"corpora: {unknown} is not a data set of this run; use one of {', '.join(names_of(self))}"

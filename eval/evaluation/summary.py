@@ -19,7 +19,7 @@ from webrec.eval.evaluation.breakdown import breakdown, found_groups, groups_of
 from webrec.eval.evaluation.config import EvalConfig, retrieval_of
 from webrec.eval.evaluation.rows import RowStore
 from webrec.eval.metrics.ranking import METRICS, chance, metric_values
-from webrec.eval.metrics.statistics import Interval, compare, intervals, seed_spread
+from webrec.eval.metrics.statistics import Interval, compare, holm, intervals, seed_spread
 
 if TYPE_CHECKING:
     from webrec.eval.evaluation.plan import Fit
@@ -54,7 +54,7 @@ class Cell(BaseModel):
 
 
 class Pair(BaseModel):
-    """The best system of a cell against another, on the primary metric."""
+    """A system of a cell against another, on the primary metric. `p_holm`: p corrected over all planned comparisons, where it is one."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,10 +66,14 @@ class Pair(BaseModel):
     gain: tuple[float, float, float] | None
     p: float
     detectable: float
+    p_holm: float | None = None
 
 
 class Summary(BaseModel):
-    """All cells and comparisons of a run. `chance`: what random order gives in the mean, by data set."""
+    """All cells and comparisons of a run: `pairs` of the best of a cell with the others, `planned` as the configuration names them.
+
+    `chance`: what random order gives in the mean, by data set.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -77,6 +81,7 @@ class Summary(BaseModel):
     chance: dict[str, dict[str, float]]
     cells: list[Cell]
     pairs: list[Pair]
+    planned: list[Pair] = []
     notes: dict[str, dict[str, Any]]
 
 
@@ -92,7 +97,7 @@ def summarise(
 
     `target_found`: by data set and retrieval, (part, sampling) and example key, whether a page about the target was found.
     """
-    cells, pairs = [], []
+    cells, pairs, planned = [], [], []
     for data, examples in frozen.items():
         past, counts = examples.past(config.part), examples.training().counts
         for sampling in examples.samplings:
@@ -109,26 +114,15 @@ def summarise(
             cells += _cells(data, sampling, read, groups_of(asked, past, counts), found)
             values = {name: one.by_user.mean(0)[:, 0] for name, one in read.items()}
             best = max(values, key=lambda name: values[name].mean())
-            for rival in values:
-                if rival != best:
-                    compared = compare(values[best], values[rival])
-                    pairs.append(
-                        Pair(
-                            data=data,
-                            sampling=sampling,
-                            system=best,
-                            rival=rival,
-                            difference=_ends(compared.difference),
-                            gain=None if compared.gain is None else _ends(compared.gain),
-                            p=compared.p,
-                            detectable=compared.detectable,
-                        )
-                    )
+            pairs += [_pair(data, sampling, values, best, rival) for rival in values if rival != best]
+            planned += [_pair(data, sampling, values, *names) for names in config.comparisons]
+    adjusted = holm({str(number): pair.p for number, pair in enumerate(planned)})
     return Summary(
         metric=PRIMARY,
         chance={name: chance(examples.manifest["config"]["candidates"]) for name, examples in frozen.items()},
         cells=cells,
         pairs=pairs,
+        planned=[pair.model_copy(update={"p_holm": p}) for pair, p in zip(planned, adjusted.values(), strict=True)],
         notes={
             name: {
                 **{key: examples.manifest.get(key) for key in _NOTED},
@@ -136,6 +130,21 @@ def summarise(
             }
             for name, examples in frozen.items()
         },
+    )
+
+
+def _pair(data: str, sampling: str, values: Mapping[str, npt.NDArray[np.float64]], system: str, rival: str) -> Pair:
+    """`values`: of each system, the primary metric of each user."""
+    compared = compare(values[system], values[rival])
+    return Pair(
+        data=data,
+        sampling=sampling,
+        system=system,
+        rival=rival,
+        difference=_ends(compared.difference),
+        gain=None if compared.gain is None else _ends(compared.gain),
+        p=compared.p,
+        detectable=compared.detectable,
     )
 
 

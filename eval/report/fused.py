@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from webrec.eval.evaluation.summary import Cell, Pair, Summary
+from webrec.eval.metrics.statistics import holm
 from webrec.eval.report.view import Table
 
 
@@ -22,7 +23,7 @@ def fused_table(summaries: Sequence[Summary], system: str, singles: Sequence[str
             if pair is None:
                 raise ValueError(f"{cell.data}, {cell.sampling}: {system} is not the best, so it was not compared")
             found.append((cell, best, pair))
-    adjusted = holm([pair.p for *_, pair in found])
+    adjusted = holm({str(number): pair.p for number, (*_, pair) in enumerate(found)}).values()
     rows = tuple(
         (
             f"{cell.data}, {cell.sampling}",
@@ -37,12 +38,3 @@ def fused_table(summaries: Sequence[Summary], system: str, singles: Sequence[str
     )
     heads = ("data, candidates", system, "best single", "difference", "gain", "p (Holm)", "could be seen")
     return Table(f"NDCG@10 of {system} and of the best single system", heads, rows, "")
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p-values (Holm 1979), in the order given."""
-    adjusted, worst = [0.0] * len(ps), 0.0
-    for place, number in enumerate(sorted(range(len(ps)), key=lambda n: ps[n])):
-        worst = max(worst, min(1.0, (len(ps) - place) * ps[number]))
-        adjusted[number] = worst
-    return adjusted

@@ -49,6 +49,7 @@ class RunView:
     """One run: its cells, and how to make it again."""
 
     title: str
+    planned: Table | None
     cells: tuple[CellView, ...]
     facts: tuple[tuple[str, str], ...]
     command: str
@@ -68,6 +69,7 @@ def run_view(run: FinishedRun) -> RunView:
         cells.append(_cell_view(data, sampling, own, pairs, run.summary.chance[data], studied, looked))
     return RunView(
         title=run.name,
+        planned=planned_table(run.summary.planned) if run.summary.planned else None,
         cells=tuple(cells),
         facts=tuple(run.facts()),
         command=run.command(),
@@ -81,6 +83,29 @@ def run_view(run: FinishedRun) -> RunView:
             )
             for data, notes in run.summary.notes.items()
         ),
+    )
+
+
+def planned_table(pairs: Sequence[Pair]) -> Table:
+    """The comparisons that the plan named, in each cell."""
+    rows = tuple(
+        (
+            f"{pair.data}, {pair.sampling}",
+            f"{pair.system} against {pair.rival}",
+            "{:+.3f} [{:+.3f}, {:+.3f}]".format(*pair.difference),
+            "" if pair.gain is None else "{:+.1%} [{:+.1%}, {:+.1%}]".format(*pair.gain),
+            "" if pair.p_holm is None else f"{pair.p_holm:.4f}",
+            f"{pair.detectable:.3f}",
+        )
+        for pair in pairs
+    )
+    heads = ("data, candidates", "compared", "difference in NDCG@10", "gain", "p (Holm)", "could be seen")
+    return Table(
+        "Planned comparisons",
+        heads,
+        rows,
+        "Named in the configuration beforehand; all other comparisons explore. On the same users, 95 % bootstrap intervals; p: paired "
+        f"sign-flip permutation test, corrected over these {len(rows)}; could be seen: the smallest difference found with 80 % power.",
     )
 
 

@@ -55,6 +55,8 @@ def render_markdown(views: Sequence[RunView], paper: Table) -> str:
     if paper.rows:
         parts += ["## The paper beside", markdown_table(paper)]
     for view in views:
+        if view.planned is not None:
+            parts += ["## Planned comparisons", markdown_table(view.planned)]
         for cell in view.cells:
             parts += [f"## {_line(cell.title)}", markdown_table(cell.main)]
             parts += [markdown_table(table) for table, _ in cell.ablations]

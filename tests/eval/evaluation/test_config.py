@@ -55,6 +55,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"data": "films"}, "data: "),
     ({"part": "train"}, "part: Input should be 'validation' or 'test'"),
     ({"seeds": [1, 1]}, "seeds: 1 is there twice"),
+    ({"comparisons": [["random", "bert"]]}, "comparisons: bert is none of the systems"),
+    ({"comparisons": [["random", "random"]]}, "comparisons: random is compared with itself; name a rival"),
 ]
 
 

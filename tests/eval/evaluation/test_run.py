@@ -87,6 +87,25 @@ def test_popularity_wins_where_it_can(tmp_path: Path) -> None:
     assert pair.difference[0] == pytest.approx(found["uniform", pair.system] - found["uniform", "random"], abs=1e-5)
 
 
+def test_planned_comparisons(config: EvalConfig) -> None:
+    first = run.evaluate(config)
+    assert first.planned == []
+    names = (("popularity", "random"), ("random", "popularity"))
+    again = run.evaluate(config.model_copy(update={"comparisons": names}))
+    assert again.model_copy(update={"planned": []}) == first  # nothing was asked again
+    told = json.loads((config.output / "run.json").read_text())
+    assert told["config"]["comparisons"] == [list(pair) for pair in names]
+    value = {(c.sampling, c.system): c.metrics["ndcg@10"][0] for c in first.cells}
+    assert [(p.sampling, p.system, p.rival) for p in again.planned] == [
+        (sampling, *pair) for sampling in ("uniform", "matched") for pair in names
+    ]
+    for pair in again.planned:
+        expected = value[pair.sampling, pair.system] - value[pair.sampling, pair.rival]
+        assert pair.difference[0] == pytest.approx(expected, abs=1e-5)
+    smallest = min(again.planned, key=lambda p: p.p)
+    assert smallest.p_holm == pytest.approx(min(1, 4 * smallest.p))
+
+
 def test_nothing_is_asked_twice(config: EvalConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     run.evaluate(config)
     before, (file, *_) = rows(config.output), sorted(config.output.glob("rows/**/*.parquet"))

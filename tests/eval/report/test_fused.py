@@ -1,11 +1,11 @@
-"""The table of what fusing gains, and Holm's correction."""
+"""The table of what fusing gains."""
 
 from __future__ import annotations
 
 import pytest
 
 from webrec.eval.evaluation.summary import Cell, Pair, Summary
-from webrec.eval.report.fused import fused_table, holm
+from webrec.eval.report.fused import fused_table
 
 
 def cell(system: str, value: float) -> Cell:
@@ -52,9 +52,3 @@ def test_the_best_single_one_is_compared() -> None:
 def test_it_says_so_where_there_was_no_comparison() -> None:
     with pytest.raises(ValueError, match="fused is not the best"):
         fused_table([summary(pair("other", "fused"))], "fused", ["knn", "sasrec"])
-
-
-def test_holm() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
-    assert holm([]) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,21 @@ def test_what_the_tables_say() -> None:
     assert "Toys none: -11.1%, 2: +6.5%" in by_setting["tune.head.hops"].note
     ours = [row for row in paper_view([finished()]).rows if row[0] == "first"]
     assert ours[3][2:6] == ("NDCG@10", "literal", "more pages", "-9.1%")
+
+
+def test_planned_comparisons_come_first(tmp_path: Path) -> None:
+    run = finished()
+    pair = run.summary.pairs[0].model_copy(update={"p_holm": 0.04, "gain": (0.1, -0.02, 0.2)})
+    planned = replace(run, summary=run.summary.model_copy(update={"planned": [pair]}))
+    write_report([planned], tmp_path)
+    numbers = r"+0.050 \[+0.010, +0.090] | +10.0% \[-2.0%, +20.0%] | 0.0400 | 0.060"
+    row = f"| films, uniform | {pair.system} against {pair.rival} | {numbers} |"
+    text = (tmp_path / "report.md").read_text("utf-8")
+    assert row in text
+    assert text.index(row) < text.index("Rankings")
+    assert "+10.0% [-2.0%, +20.0%]" in (tmp_path / "report.html").read_text("utf-8")
+    write_report([run], tmp_path)
+    assert "Planned" not in (tmp_path / "report.md").read_text("utf-8")
 
 
 def test_files_of_a_report(tmp_path: Path) -> None:
