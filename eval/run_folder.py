@@ -90,8 +90,9 @@ class RunFolder:
                     f"output: {self.folder} is of another run ({_difference(name, found.get(name), own[name])}); "
                     "give another folder, or remove that one"
                 )
-        # What changes no number may have changed: threads, actors, what is compared with what.
-        self._write({**self._read(), "config": self._new["config"]})
+        described = self._read()
+        if described.get("config") != self._new.get("config"):  # threads, actors, comparisons: what changes no row
+            self._write({**described, "config": self._new.get("config")})
 
     def _read(self) -> dict[str, Any]:
         path = self.folder / RUN_FILE
