@@ -65,6 +65,17 @@ def cells(name: str) -> Callable[[], str]:
     return make
 
 
+def planned_and_cells(name: str) -> Callable[[], str]:
+    """The planned comparisons of an evaluation, then its main tables."""
+
+    def make() -> str:
+        planned = run_view(from_result(_report(f"evaluations/{name}.json"))).planned
+        assert planned is not None
+        return f"{markdown_table(planned)}\n\n{cells(name)()}"
+
+    return make
+
+
 def fused_and_cells(*names: str) -> Callable[[], str]:
     """What fusing gains in each cell of some evaluations, then their main tables."""
 
@@ -99,6 +110,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "results.md": {
         "rivals": cells("rivals"),
         "crowd": fused_and_cells("crowd"),
+        "language_models": planned_and_cells("language_models_films"),
         "full": lambda: full_ranking.full_table(_report("evaluations/full_ranking.json")),
     },
     "decoders.md": {"decoder": lambda: bench_decoder.decoder_table(_report("bench_decoder.json"))},
