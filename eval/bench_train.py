@@ -19,7 +19,7 @@ from webrec.models.config import BackboneConfig, LoraTuning
 from webrec.models.mp_head.config import MPHeadConfig
 from webrec.models.threads import torch_threads
 
-SHAPES = ((350, 5, 10), (350, 20, 10), (1000, 20, 10))
+SHAPES = ((350, 5, 10), (350, 20, 10))
 """Tokens of the prompt, candidates, tokens of each."""
 
 
