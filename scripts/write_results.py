@@ -16,6 +16,7 @@ from webrec.eval import (
     bench_index,
     bench_load,
     bench_tables,
+    bench_train,
     bench_users,
     full_ranking,
     head_learning,
@@ -118,6 +119,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "performance.md": {
         "cold": lambda: bench_tables.cold_table(_report("bench_cold.json")["cold"]),
         "memory": lambda: bench_tables.memory_table(_report("bench_cold.json")["memory"]),
+        "train": lambda: bench_train.training_table(_report("bench_train.json")),
         "limits": lambda: reasoning_limit.limits_table(_report("reasoning_limit.json")),
         "int8": lambda: approximation.approximation_table(_report("int8.json")),
         "goals": lambda: bench_tables.goals_table(_report("bench_path.json")["path"], _report("bench_score.json")),
