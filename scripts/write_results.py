@@ -111,7 +111,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "results.md": {
         "rivals": cells("rivals"),
         "crowd": fused_and_cells("crowd"),
-        "language_models": planned_and_cells("language_models_films"),
+        "language_models": planned_and_cells("language_models"),
         "full": lambda: full_ranking.full_table(_report("evaluations/full_ranking.json")),
     },
     "decoders.md": {"decoder": lambda: bench_decoder.decoder_table(_report("bench_decoder.json"))},
