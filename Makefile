@@ -33,8 +33,11 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 	@echo "  variables: ARGS (passed on), PYTHON ($(PYTHON)), PIP_ARGS (passed to pip)"
 
-demo: .venv/.demo ## install the runtime, then recommend for the packaged examples (webrec demo ARGS)
-	@$(BIN)/webrec demo --report out/demo.html $(ARGS)
+# A film example with the film adapter, asked as it was trained; ARGS takes its place. The source distribution has no adapter.
+FILMS := $(if $(wildcard adapters/films),films --adapter adapters/films --prompt-form next --title-words 8)
+
+demo: .venv/.demo ## install the runtime, then a recommendation of films (webrec demo ARGS)
+	@$(BIN)/webrec demo --report out/demo.html $(or $(ARGS),$(FILMS))
 
 studio: .venv/.dev ## langgraph dev without telemetry (langgraph dev ARGS)
 	@LANGGRAPH_CLI_NO_ANALYTICS=1 LANGGRAPH_NO_VERSION_CHECK=true LANGSMITH_TRACING=false GOMP_SPINCOUNT=10000 MALLOC_ARENA_MAX=2 \

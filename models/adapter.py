@@ -152,7 +152,7 @@ class AdaptedLlama(nn.Module):
 def require_peft() -> Any:
     """The PEFT package. Raises `MissingExtraError` naming the extra that has it."""
     if find_spec("peft") is None:
-        raise missing_extra("train", "peft")
+        raise missing_extra("adapter", "peft")
     import peft
 
     return peft

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,22 @@ def cells(name: str) -> Callable[[], str]:
     def make() -> str:
         view = run_view(from_result(_report(f"evaluations/{name}.json")))
         return "\n\n".join(markdown_table(shorter(cell.main)) for cell in view.cells) + "\n"
+
+    return make
+
+
+def some_systems(name: str, data: str, systems: Sequence[str]) -> Callable[[], str]:
+    """Four metrics of some systems on one data set of an evaluation, best first."""
+
+    def make() -> str:
+        summary = from_result(_report(f"evaluations/{name}.json")).summary
+        chosen = [c for c in summary.cells if c.data == data and c.system in systems]
+        names = ("ndcg@10", "hr@10", "hr@5", "mrr")
+        rows = [
+            f"| {cell.system} | {' | '.join(f'{cell.metrics[metric][0]:.3f}' for metric in names)} |"
+            for cell in sorted(chosen, key=lambda c: -c.metrics["ndcg@10"][0])
+        ]
+        return "\n".join(["| system | NDCG@10 | HR@10 | HR@5 | MRR |", "| --- | --- | --- | --- | --- |", *rows]) + "\n"
 
     return make
 
@@ -133,6 +149,13 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "load": lambda: bench_load.load_table(_report("bench_load.json")),
         "users": lambda: bench_users.users_table(_report("bench_users.json")),
     },
+    "../adapters/films/README.md": {
+        "films": some_systems(
+            "language_models",
+            "movielens_small_2018",
+            ("mp-pairwise", "rag", "tuned", "zero-shot-rag", "zero-shot", "popularity", "co_occurrence", "random"),
+        )
+    },
     "local-index.md": {"index": lambda: bench_index.index_table(_report("bench_index.json")["index"])},
 }
 
@@ -144,7 +167,9 @@ def filled(name: str, document: str) -> str:
         table = make()
         document, found = re.subn(pattern, lambda m, t=table: m[1] + t + m[2], document, flags=re.DOTALL)
         if found != 1:
-            raise SystemExit(f"docs/{name} has {found} places for the table {mark!r}, not one")
+            raise SystemExit(
+                f"{(DOCS / name).resolve().relative_to(ROOT)} has {found} places for the table {mark!r}, not one"
+            )
     return document
 
 

@@ -19,7 +19,7 @@ PACKAGES = {
     "tantivy": "",
     "torch": "model",
     "transformers": "model",
-    "peft": "train",
+    "peft": "adapter",
     "gguf": "model",
     "faiss-cpu": "rerank",
     "mcp": "mcp",

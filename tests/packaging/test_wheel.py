@@ -42,6 +42,8 @@ ROOT_PACKAGES = {folder.name for folder in FOLDERS.values() if len(folder.parts)
 DATA_SUFFIXES = {".json", ".jsonl", ".j2", ".css", ".js", ".md"}
 NOT_INSTALLED = Path("eval/results")
 """Measurements that the documents are made from."""
+NOT_PACKED = Path("adapters")
+"""Weights under terms of their own: in no distribution of the package."""
 
 
 def installed_path(file: Path) -> Path | None:
@@ -239,7 +241,8 @@ def test_sdist_holds_the_tree(dist: Path) -> None:
     with tarfile.open(next(dist.glob("*.tar.gz"))) as sdist:
         found = {name.partition("/")[2] for name in sdist.getnames()}
     assert {"langgraph.json", "Makefile", "constraints.txt", "LICENSE", "tests/packaging/test_wheel.py"} <= found
-    assert sorted({file.as_posix() for file in FILES} - found) == []
+    assert sorted({file.as_posix() for file in FILES if NOT_PACKED not in file.parents} - found) == []
+    assert not [name for name in found if name.startswith(f"{NOT_PACKED}/")]
 
 
 @pytest.mark.slow

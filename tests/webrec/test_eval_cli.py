@@ -46,6 +46,11 @@ def test_the_table_and_going_on(tmp_path: Path) -> None:
     assert "400 rows" in done.stderr
     again = command(tmp_path, "--resume", "run")
     assert again.stdout == done.stdout
+    assert not (tmp_path / "run" / "report.html").exists()
+    reported = command(tmp_path, "--resume", "run", "--report")
+    assert reported.stdout.startswith(done.stdout)
+    assert reported.stdout.splitlines()[-3].endswith("report.html")
+    assert "popularity" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "400 rows, 400 of them there already" in again.stderr
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     help="Compute language models in Ray actors, of this machine or of the cluster at ADDRESS.",
 )
 @click.option("--actors", type=click.IntRange(1, 4096), help="How many actors; with --ray.")
+@click.option("--report", is_flag=True, help="Write the report as well, as `webrec report` does.")
 @click.pass_context
 def evaluate(
     context: click.Context,
@@ -49,6 +50,7 @@ def evaluate(
     changes: tuple[str, ...],
     ray: str | None,
     actors: int | None,
+    report: bool,
 ) -> None:
     """Evaluate systems as the YAML, TOML or JSON file CONFIG says, and print the table.
 
@@ -76,6 +78,10 @@ def evaluate(
         context.exit(130)
     click.echo(table(summary))
     click.echo(f"rows and summary: {settings.output}")
+    if report:
+        from webrec.cli.report import write_reports
+
+        write_reports((settings.output,), settings.output)
 
 
 def _on_ray(settings: EvalConfig, ray: str | None, actors: int | None) -> EvalConfig:

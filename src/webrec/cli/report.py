@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -20,8 +21,13 @@ def report(runs: tuple[Path, ...], output: Path | None) -> None:
 
     RUN is the output folder of `webrec eval`.
     """
+    write_reports(runs, output or runs[0])
+
+
+def write_reports(runs: Sequence[Path], output: Path) -> None:
+    """Write the report of the runs into `output`, and say which files it is."""
     from webrec.eval.report.run import read_run
     from webrec.eval.report.write import write_report
 
-    for file in write_report([read_run(run) for run in runs], output or runs[0]):
+    for file in write_report([read_run(run) for run in runs], output):
         click.echo(file)
