@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -16,6 +16,8 @@ from webrec.eval.retrieval.corpus import resolved_corpus
 from webrec.eval.run_folder import RUN_FILE
 from webrec.eval.settings_file import read_settings, sentence
 from webrec.eval.systems.config import NEED_CORPUS, AnySystem, FusedConfig, LanguageModelConfig
+
+_Told = TypeVar("_Told", bound=BaseModel)
 
 
 class RayConfig(BaseModel):
@@ -141,7 +143,7 @@ def data_name(data: DataConfig) -> str:
 def read_eval_config(path: Path, changes: Iterable[str] = ()) -> EvalConfig:
     """The configuration in a YAML, TOML or JSON file, with `changes` like `threads=2`.
 
-    Paths are relative to the file's folder. Raises `ConfigurationError`: one sentence naming the setting and the fix.
+    Paths are relative to the file's folder; so are backbones and adapters, where a folder of that name lies there. Raises `ConfigurationError`: one sentence naming the setting and the fix.
     """
     try:
         config = EvalConfig.model_validate(read_settings(path, changes))
@@ -155,8 +157,22 @@ def read_eval_config(path: Path, changes: Iterable[str] = ()) -> EvalConfig:
 
     corpora = {name: resolved_corpus(corpus, resolve) for name, corpus in config.corpora.items()}
     taken = None if config.take_from is None else resolve(config.take_from)
-    changed = {"data": data, "corpora": corpora, "output": resolve(config.output), "take_from": taken}
+    changed = {
+        "data": data,
+        "corpora": corpora,
+        "output": resolve(config.output),
+        "take_from": taken,
+        "systems": tuple(_with_models_of(folder, system) for system in config.systems),
+        "retrievals": tuple(_with_models_of(folder, retrieval) for retrieval in config.retrievals),
+    }
     return config.model_copy(update=changed)
+
+
+def _with_models_of(folder: Path, told: _Told) -> _Told:
+    """With the backbone and adapter that lie in `folder`; any other name is a hub's, or of the folder that one works in."""
+    named = {field: getattr(told, field, None) for field in ("backbone", "adapter")}
+    there = {field: (folder / name).resolve() for field, name in named.items() if name and (folder / name).is_dir()}
+    return told.model_copy(update={field: str(path) for field, path in there.items()})
 
 
 def resumed_config(folder: Path) -> EvalConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from webrec.errors import ConfigurationError
 from webrec.eval.evaluation.config import EvalConfig, read_eval_config, resumed_config, system_name
-from webrec.eval.systems.config import CoOccurrenceConfig, PopularityConfig, RandomConfig
+from webrec.eval.systems.config import CoOccurrenceConfig, LanguageModelConfig, PopularityConfig, RandomConfig
 
 from .runs import write_config
 
@@ -84,6 +85,15 @@ def test_wrong_files(tmp_path: Path, text: str, message: str) -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read_eval_config(tmp_path / "nowhere.yaml")
+
+
+def test_models_that_lie_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "adapters" / "mine").mkdir(parents=True)
+    systems = [{"kind": "llm", "backbone": "a/hub-name", "adapter": "adapters/mine"}, "random"]
+    (tmp_path / "eval.json").write_text(json.dumps({"output": "run", "data": [{"path": "films"}], "systems": systems}))
+    model = read_eval_config(tmp_path / "eval.json").systems[0]
+    assert isinstance(model, LanguageModelConfig)
+    assert (model.backbone, model.adapter) == ("a/hub-name", str(tmp_path / "adapters" / "mine"))
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
