@@ -82,6 +82,37 @@ def some_systems(name: str, data: str, systems: Sequence[str]) -> Callable[[], s
     return make
 
 
+def days_table(name: str, systems: Sequence[str]) -> Callable[[], str]:
+    """NDCG@10 of some systems where last item and target are of one day, so that their order may say nothing, and where not."""
+    days = ("another day", "the same day")
+
+    def make() -> str:
+        rows = ["| data, candidates | system | another day | the same day |", "| --- | --- | --- | --- |"]
+        for cell in from_result(_report(f"evaluations/{name}.json")).summary.cells:
+            told = cell.groups.get("last item and target", {})
+            if cell.system in systems and set(days) <= set(told):
+                values = " | ".join(
+                    f"{told[day][1]:.3f} \\[{told[day][2]:.3f}, {told[day][3]:.3f}] ({told[day][0]:,} users)"
+                    for day in days
+                )
+                rows.append(
+                    f"| {cell.data.replace('_', chr(92) + '_')}, {cell.sampling} | {cell.system.replace('_', chr(92) + '_')} | {values} |"
+                )
+        return "\n".join(rows) + "\n"
+
+    return make
+
+
+def against(name: str, system: str, rivals: Sequence[str]) -> Callable[[], str]:
+    """A fused system against each of some others in every cell of an evaluation, each table with Holm's correction."""
+
+    def make() -> str:
+        summary = from_result(_report(f"evaluations/{name}.json")).summary
+        return "\n\n".join(markdown_table(fused_table([summary], system, [rival])) for rival in rivals) + "\n"
+
+    return make
+
+
 def planned_and_cells(name: str) -> Callable[[], str]:
     """The planned comparisons of an evaluation, then its main tables."""
 
@@ -126,7 +157,11 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "reranking.md": {"rerank": lambda: rerank_effect.rerank_table(_report("rerank_effect.json"))},
     "results.md": {
         "rivals": cells("rivals"),
+        "games": cells("rivals_games"),
+        "days": days_table("rivals", ("popularity", "co_occurrence", "sasrec")),
         "crowd": fused_and_cells("crowd"),
+        "web": against("web_and_crowd", "both", ("both-permuted", "crowd")),
+        "web_cells": cells("web_and_crowd"),
         "language_models": planned_and_cells("language_models"),
         "full": lambda: full_ranking.full_table(_report("evaluations/full_ranking.json")),
     },

@@ -33,6 +33,7 @@ class Audit(BaseModel):
     core_users: int = Field(description="Users left by the filter.")
     core_items: int = Field(description="Items left by the filter.")
     core_interactions: int = Field(description="Interactions left by the filter.")
+    short_users: int = Field(description="Users with fewer than three items, of whom no example can be made.")
     untitled_items: int = Field(description="Items without a title.")
     shared_titles: int = Field(description="Titles (normalised) that several items have.")
     items_of_shared_titles: int = Field(description="Items that have such a title.")
@@ -70,6 +71,7 @@ def audit(dataset: Dataset, min_interactions: int = 5) -> Audit:
         core_users=len(core.users),
         core_items=len(core.items),
         core_interactions=core.interactions(),
+        short_users=sum(len(rows) < 3 for rows in dataset.users.values()),
         untitled_items=sum(not dataset.items[i].title for i in taken),
         shared_titles=sum(count > 1 for count in titles.values()),
         items_of_shared_titles=sum(count for count in titles.values() if count > 1),

@@ -38,12 +38,15 @@ Stop = Callable[[], bool]
 def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: Stop = lambda: False) -> Summary:
     """Run `config`, from where it was stopped if it was; on Ray if its settings say so.
 
-    `on_event` hears `{event, …}`: data, planned, searching, fitting, answered, summarising. Once `stop()` is true,
+    `on_event` hears `{event, …}`: data, left_out, planned, searching, fitting, answered, summarising. Once `stop()` is true,
     `KeyboardInterrupt` is raised after the piece under way. Raises `InputError` and its kin for wrong data or settings,
     before anything is asked, and `SearchError` if a search failed for good: nothing is lost, and the same command goes on there.
     """
     # Each data set is frozen first: the run is refused at once where one is wrong, and its digests are part of what it is.
     frozen = {data_name(data): _frozen(config, data, on_event) for data in config.data}
+    for name, examples in frozen.items():
+        if left_out := examples.manifest["left_out"]:
+            on_event({"event": "left_out", "data": name, "counts": left_out})
     corpora = {name: _corpus(config, name, frozen[name].items) for name in config.corpora}
     materials = {name: Material(examples, corpora.get(name)) for name, examples in frozen.items()}
     told = description(config, frozen, corpora)
@@ -62,7 +65,8 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
 
         worker = Worker(config, materials, readings, config.output / SYSTEMS, on_event, scores)
         with _workers(config, materials, readings, PlainLoop(worker), on_event, stop) as workers:
-            folder.started({"threads": config.threads, **workers.machines()})
+            named = [list(pair) for pair in config.comparisons]
+            folder.started({"threads": config.threads, "rows": done, "comparisons": named, **workers.machines()})
             _search(config, materials, workers, on_event, stop)
             for name, examples in frozen.items():
                 corpus = corpora.get(name)

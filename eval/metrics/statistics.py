@@ -152,15 +152,6 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {cell: adjusted[cell] for cell in p_values}
 
 
-def beats_all(system: npt.ArrayLike, rivals: Mapping[str, npt.ArrayLike], seed: int = 0) -> tuple[bool, float]:
-    """Whether `system` is better than every rival in the mean, and the largest p of its comparisons with them."""
-    if not rivals:
-        raise InputError("rivals must name at least one system")
-    own = np.asarray(system, np.float64)
-    better = all(own.mean() > np.asarray(rival, np.float64).mean() for rival in rivals.values())
-    return better, max(paired_test(own, rival, seed) for rival in rivals.values())
-
-
 def _differences(system: npt.ArrayLike, other: npt.ArrayLike) -> Floats:
     first, second = np.asarray(system, np.float64), np.asarray(other, np.float64)
     if first.shape != second.shape or first.ndim != 1 or first.size == 0:

@@ -36,5 +36,6 @@ def fused_table(summaries: Sequence[Summary], system: str, singles: Sequence[str
         )
         for (cell, best, pair), p in zip(found, adjusted, strict=True)
     )
-    heads = ("data, candidates", system, "best single", "difference", "gain", "p (Holm)", "could be seen")
-    return Table(f"NDCG@10 of {system} and of the best single system", heads, rows, "")
+    rival, column = ("the best single system", "best single") if len(singles) > 1 else (singles[0], "rival")
+    heads = ("data, candidates", system, column, "difference", "gain", "p (Holm)", "could be seen")
+    return Table(f"NDCG@10 of {system} and of {rival}", heads, rows, "")

@@ -19,6 +19,7 @@ from webrec.eval.report.run import FinishedRun
 SHOWN = ("ndcg@10", "hr@10", "hr@5", "ndcg@5", "hr@1", "mrr")
 NAMES = {"ndcg@10": "NDCG@10", "hr@10": "HR@10", "hr@5": "HR@5", "ndcg@5": "NDCG@5", "hr@1": "HR@1", "mrr": "MRR"}
 assert set(SHOWN) == set(METRICS)
+_SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def run_view(run: FinishedRun) -> RunView:
         cells.append(_cell_view(data, sampling, own, pairs, run.summary.chance[data], studied, looked))
     return RunView(
         title=run.name,
-        planned=planned_table(run.summary.planned) if run.summary.planned else None,
+        planned=planned_table(run.summary.planned, run.description.get("starts", ())) if run.summary.planned else None,
         cells=tuple(cells),
         facts=tuple(run.facts()),
         command=run.command(),
@@ -86,8 +87,16 @@ def run_view(run: FinishedRun) -> RunView:
     )
 
 
-def planned_table(pairs: Sequence[Pair]) -> Table:
-    """The comparisons that the plan named, in each cell."""
+def planned_table(pairs: Sequence[Pair], starts: Sequence[Mapping[str, Any]]) -> Table:
+    """The comparisons that the configuration names, in each cell, and whether it did when the run was first started."""
+    first = starts[0].get("comparisons") if starts else None
+    late = {(p.system, p.rival) for p in pairs} - {(system, rival) for system, rival in first or ()}
+    if first is None:
+        when = "the run does not say since when"
+    elif late:
+        when = f"after the run had begun, so that they explore: {', '.join(' against '.join(pair) for pair in sorted(late))}"
+    else:
+        when = "all of them when the run began"
     rows = tuple(
         (
             f"{pair.data}, {pair.sampling}",
@@ -104,7 +113,7 @@ def planned_table(pairs: Sequence[Pair]) -> Table:
         "Planned comparisons",
         heads,
         rows,
-        "Named in the configuration beforehand; all other comparisons explore. On the same users, 95 % bootstrap intervals; p: paired "
+        f"Named in the configuration, {when}; all other comparisons explore. On the same users, 95 % bootstrap intervals; p: paired "
         f"sign-flip permutation test, corrected over these {len(rows)}; could be seen: the smallest difference found with 80 % power.",
     )
 
@@ -134,7 +143,8 @@ def _cell_view(
         tuple(_main_row(cell, pairs, first=number == 0) for number, cell in enumerate(ordered)),
         f"{ordered[0].users:,} users, {ordered[0].examples:,} examples, 95 % bootstrap intervals over users in brackets. Chance: NDCG@10 "
         f"{chance['ndcg@10']:.3f}, HR@10 {chance['hr@10']:.3f}. Ties count against a system. Behind: difference of NDCG@10 to the best, "
-        "on the same users; p: paired sign-flip permutation test; could be seen: the smallest difference found with 80 % power.",
+        "on the same users; p: paired sign-flip permutation test; could be seen: the smallest difference found with 80 % power. "
+        + _verdict(ordered[0].system, pairs),
     )
     costs = Table(
         "What an example costs",
@@ -160,6 +170,16 @@ def _cell_view(
         ablations=tuple(_ablation(a, by_name) for a in studied if all(name in by_name for _, name in a.steps)),
         examples=tuple(looked),
     )
+
+
+def _verdict(best: str, pairs: Sequence[Pair]) -> str:
+    """Whether the best is above every other system, each test at .05: then so is the claim that it beats them all."""
+    alike = [pair.rival for pair in pairs if pair.p >= _SIGNIFICANT]
+    if not pairs:
+        return ""
+    if alike:
+        return f"{best} is not told apart from {', '.join(alike)}."
+    return f"{best} is above every other system (largest p {max(pair.p for pair in pairs):.4f})."
 
 
 def _main_row(cell: Cell, pairs: Sequence[Pair], *, first: bool) -> tuple[str, ...]:
@@ -265,4 +285,4 @@ def paper_view(runs: Sequence[FinishedRun]) -> Table:
 
 
 def _has_head(system: Mapping[str, Any]) -> bool:
-    return system["kind"] == "llm" and bool((system.get("tune") or {}).get("head"))
+    return system["kind"] == "llm" and not system.get("placebo") and bool((system.get("tune") or {}).get("head"))

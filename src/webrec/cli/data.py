@@ -72,6 +72,7 @@ def show(folder: Path, min_interactions: int) -> None:
             f"left with {min_interactions} interactions each",
             f"{found.core_users:,}, {found.core_items:,}, {found.core_interactions:,}",
         ),
+        ("users with fewer than three items", f"{found.short_users:,}, of whom no example can be made"),
         ("items without a title", f"{found.untitled_items:,}"),
         ("titles of several items", f"{found.shared_titles:,}, of {found.items_of_shared_titles:,} items"),
         ("items with a description", f"{found.described_items:.1%}"),

@@ -18,6 +18,7 @@ def test_counts() -> None:
     assert (found.users, found.items, found.interactions) == (3, 4, 6)
     assert (found.untitled_items, found.shared_titles, found.items_of_shared_titles) == (1, 1, 2)
     assert found.repeated == 1
+    assert found.short_users == 2
     assert found.target_in_history == 1.0  # of u by its title, of v by the item; w has no history
     assert found.same_day == 0.5  # 01:46 and 13:46 are one day; u's last is the next one
     assert found.described_items == 0

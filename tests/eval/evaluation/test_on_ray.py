@@ -246,7 +246,7 @@ def test_killed(
         if victim == "node":
             nodes.lose()
         else:
-            kill_a_worker(moment)
+            kill_a_worker(moment, process)
         finish(process)
     check(folder / "run", expected)
     assert set(service.asked) == set(asked)
@@ -255,17 +255,23 @@ def test_killed(
     assert again <= 2  # those that were under way when their process was killed
 
 
-def kill_a_worker(moment: random.Random) -> None:
-    """SIGKILL for one of the actors, if there is one."""
-    found = []
+def kill_a_worker(moment: random.Random, run: subprocess.Popen[str]) -> None:
+    """SIGKILL for one of the actors, once there is one; none if the run ends before."""
+    while run.poll() is None:
+        if found := sorted(actors()):
+            os.kill(moment.choice(found), signal.SIGKILL)
+            return
+        time.sleep(0.05)
+
+
+def actors() -> Iterator[int]:
+    """The processes of Ray's actors."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             if b"MapWorker" in path.read_bytes() or b"RemoteWorker" in path.read_bytes():
-                found.append(int(path.parent.name))
+                yield int(path.parent.name)
         except OSError:
             continue
-    if found:
-        os.kill(moment.choice(sorted(found)), signal.SIGKILL)
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ import pytest
 from webrec.errors import InputError
 from webrec.eval.metrics import statistics
 from webrec.eval.metrics.statistics import (
-    beats_all,
     compare,
     holm,
     interval,
@@ -131,15 +130,6 @@ def test_holm() -> None:
     assert holm({}) == {}
 
 
-def test_beating_all_means_every_one() -> None:
-    ours = sample(10) + 0.1
-    weak, strong = sample(10), sample(10) + 0.2
-    assert beats_all(ours, {"weak": weak}) == (True, paired_test(ours, weak))
-    better, p = beats_all(ours, {"weak": weak, "strong": strong})
-    assert not better
-    assert p == max(paired_test(ours, weak), paired_test(ours, strong))
-
-
 def test_a_users_draws_are_one_value() -> None:
     assert user_means({"a": [1.0, 0.0], "b": [0.5]}) == {"a": 0.5, "b": 0.5}
 
@@ -151,7 +141,6 @@ def test_wrong_input_is_named() -> None:
         lambda: seed_spread([1.0, 2.0]),
         lambda: paired_test([1.0], [1.0, 2.0]),
         lambda: paired_test([], []),
-        lambda: beats_all([1.0], {}),
     ):
         with pytest.raises(InputError):
             call()

@@ -72,6 +72,14 @@ def test_planned_comparisons_come_first(tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text("utf-8")
     assert row in text
     assert text.index(row) < text.index("Rankings")
+    assert "Named in the configuration, the run does not say since when" in text
+    for named, said in (
+        ([[pair.system, pair.rival]], "all of them when the run began"),
+        ([], f"{pair.system} against {pair.rival};"),
+    ):
+        told = {**planned.description, "starts": [{**planned.description["starts"][0], "comparisons": named}]}
+        write_report([replace(planned, description=told)], tmp_path)
+        assert said in (tmp_path / "report.md").read_text("utf-8")
     assert "+10.0% [-2.0%, +20.0%]" in (tmp_path / "report.html").read_text("utf-8")
     write_report([run], tmp_path)
     assert "Planned" not in (tmp_path / "report.md").read_text("utf-8")
