@@ -1,6 +1,6 @@
 """How far a hostile page or title moves the candidate it pushes, with and without each defence, on the real model.
 
-    python -m webrec.eval.attacks --data FOLDER --output eval/results/attacks.json
+    python -m webrec.eval.attacks --data FOLDER --output eval/results/attacks.json [--prompt-form next]
 
 `FOLDER` holds `movielens_small_2018`, `film_pages_wikipedia` and `attacks`. Every user has the last ten films, 20 candidates, and the
 five pages that the local index finds for the last three titles. An attack takes the place of the last page and stands first; or
@@ -20,11 +20,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from webrec.eval.attack_passages import Passage, benign_passages, own_passages, shared_passages
 from webrec.models.backbone import Backbone, get_backbone
-from webrec.models.config import BackboneConfig
+from webrec.models.config import BackboneConfig, PromptForm
 from webrec.models.scoring import score_candidates
 from webrec.nodes.prompt import INSTRUCTION, User, scoring_prompt
 from webrec.tools.providers.local_index import LocalIndex, open_index
@@ -71,8 +71,8 @@ class Case:
 class Ranker:
     """Ranks of the candidates under one prompt; equal prompts are scored once."""
 
-    def __init__(self, backbone: Backbone) -> None:
-        self.backbone = backbone
+    def __init__(self, backbone: Backbone, form: PromptForm = "request") -> None:
+        self.backbone, self.form = backbone, form
         self.held: dict[tuple[Any, ...], list[int]] = {}
 
     def ranks(self, case: Case, defence: Defence, case_pages: Sequence[tuple[str, str]]) -> list[int]:
@@ -82,7 +82,7 @@ class Ranker:
             return clean(text) if defence.cleaned else text
 
         user = User(tuple(map(shown, case.history)), tuple(map(shown, case.candidates)))
-        text = scoring_prompt(user, [(shown(title), shown(body)[:BODY]) for title, body in case_pages])
+        text = scoring_prompt(user, [(shown(title), shown(body)[:BODY]) for title, body in case_pages], self.form)
         text = text if defence.marked else text.replace(INSTRUCTION, UNMARKED, 1)
         chat = self.backbone.chat
         if defence.plain_tokens:
@@ -224,19 +224,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--users", type=int, default=12, help="users (default: %(default)s)")
+    parser.add_argument(
+        "--prompt-form", choices=get_args(get_args(PromptForm)[0]), default="request", help="how the model is asked"
+    )
     parser.add_argument("--output", type=Path, required=True, help="JSON file that results are kept in")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     backbone = get_backbone(BackboneConfig())
     versions = {name: version(name) for name in ("webrec", "torch", "transformers", "tantivy")}
     report: dict[str, Any] = {"backbone": backbone.name, "dtype": backbone.dtype, "versions": versions, "rows": []}
+    report["prompt_form"] = chosen.prompt_form
     if chosen.output.exists():
         report = json.loads(chosen.output.read_text("utf-8"))
+        if report.get("prompt_form", "request") != chosen.prompt_form:
+            parser.error(f"--output: {chosen.output} was asked with another --prompt-form; give another file")
     done = {row["user"] for row in report["rows"]}
     for number, case in enumerate(cases(chosen.data, chosen.users), 1):
         if case.key in done:
             continue
-        report["rows"] += list(attacks_on(case, Ranker(backbone), chosen.data))
+        report["rows"] += list(attacks_on(case, Ranker(backbone, chosen.prompt_form), chosen.data))
         report["summary"] = summary(report["rows"])
         written = chosen.output.with_suffix(".new")
         written.write_text(json.dumps(report) + "\n", encoding="utf-8")
