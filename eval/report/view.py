@@ -96,7 +96,8 @@ def planned_table(pairs: Sequence[Pair], starts: Sequence[Mapping[str, Any]]) ->
     elif late:
         when = f"after the run had begun, so that they explore: {', '.join(' against '.join(pair) for pair in sorted(late))}"
     else:
-        when = "all of them when the run began"
+        rows = starts[0].get("rows", 0)
+        when = "all of them when the run began" + (f" (with {rows:,} rows of another run)" if rows else "")
     rows = tuple(
         (
             f"{pair.data}, {pair.sampling}",
