@@ -159,7 +159,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "rivals": cells("rivals"),
         "games": cells("rivals_games"),
         "days": days_table("rivals", ("popularity", "co_occurrence", "sasrec")),
-        "crowd": fused_and_cells("crowd"),
+        "crowd": fused_and_cells("crowd", "crowd_beauty"),
         "web": against("web_and_crowd", "both", ("both-permuted", "crowd")),
         "web_cells": cells("web_and_crowd"),
         "language_models": planned_and_cells("language_models"),
