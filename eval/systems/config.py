@@ -185,7 +185,11 @@ class FusedConfig(SystemConfig):
     permuted: tuple[str, ...] = Field(
         default=(), description="Inputs whose scores are exchanged between users: a placebo."
     )
-    penalty: float = Field(default=1000.0, gt=0, description="L2 penalty on the weights of standardised features.")
+    penalty: float = Field(
+        default=1000.0,
+        gt=0,
+        description="L2 penalty on the weights of standardised features, against a log-likelihood that is summed over users and draws: lower it where there are few.",
+    )
 
     @model_validator(mode="after")
     def _something(self) -> Self:
