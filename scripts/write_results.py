@@ -113,15 +113,20 @@ def against(name: str, system: str, rivals: Sequence[str]) -> Callable[[], str]:
     return make
 
 
-def planned_and_cells(name: str) -> Callable[[], str]:
-    """The planned comparisons of an evaluation, then its main tables."""
+def planned(name: str) -> Callable[[], str]:
+    """The comparisons that an evaluation names."""
 
     def make() -> str:
-        planned = run_view(from_result(_report(f"evaluations/{name}.json"))).planned
-        assert planned is not None
-        return f"{markdown_table(planned)}\n\n{cells(name)()}"
+        table = run_view(from_result(_report(f"evaluations/{name}.json"))).planned
+        assert table is not None
+        return markdown_table(table) + "\n"
 
     return make
+
+
+def planned_and_cells(name: str) -> Callable[[], str]:
+    """The planned comparisons of an evaluation, then its main tables."""
+    return lambda: f"{planned(name)()}\n{cells(name)()}"
 
 
 def fused_and_cells(*names: str) -> Callable[[], str]:
@@ -163,6 +168,8 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "web": against("web_and_crowd", "both", ("both-permuted", "crowd")),
         "web_cells": cells("web_and_crowd"),
         "language_models": planned_and_cells("language_models"),
+        "language_crowd": planned("language_and_crowd"),
+        "language_crowd_penalty": planned("language_and_crowd_penalty"),
         "full": lambda: full_ranking.full_table(_report("evaluations/full_ranking.json")),
     },
     "decoders.md": {"decoder": lambda: bench_decoder.decoder_table(_report("bench_decoder.json"))},
