@@ -103,6 +103,22 @@ def days_table(name: str, systems: Sequence[str]) -> Callable[[], str]:
     return make
 
 
+def noise_table(*names: str) -> Callable[[], str]:
+    """How the film adapter ranks at each share of noise pages."""
+
+    def make() -> str:
+        rows = ["| noise among all pages | NDCG@10 | HR@10 |", "| --- | --- | --- |"]
+        for name in names:
+            run = from_result(_report(f"evaluations/{name}.json"))
+            pages = run.description["corpora"]["movielens_small_2018"]["pages"]
+            cell = next(c for c in run.summary.cells if c.system == "films")
+            values = " | ".join("{:.3f} \\[{:.3f}, {:.3f}]".format(*cell.metrics[m]) for m in ("ndcg@10", "hr@10"))
+            rows.append(f"| {pages['noise'] / sum(pages.values()):.0%} | {values} |")
+        return "\n".join(rows) + "\n"
+
+    return make
+
+
 def against(name: str, system: str, rivals: Sequence[str]) -> Callable[[], str]:
     """A fused system against each of some others in every cell of an evaluation, each table with Holm's correction."""
 
@@ -168,6 +184,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "web": against("web_and_crowd", "both", ("both-permuted", "crowd")),
         "web_cells": cells("web_and_crowd"),
         "language_models": planned_and_cells("language_models"),
+        "noise": noise_table("noise_0.0", "noise_0.9"),
         "language_crowd": planned("language_and_crowd"),
         "language_crowd_penalty": planned("language_and_crowd_penalty"),
         "full": lambda: full_ranking.full_table(_report("evaluations/full_ranking.json")),
