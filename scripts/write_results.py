@@ -119,12 +119,12 @@ def noise_table(*names: str) -> Callable[[], str]:
     return make
 
 
-def against(name: str, system: str, rivals: Sequence[str]) -> Callable[[], str]:
-    """A fused system against each of some others in every cell of an evaluation, each table with Holm's correction."""
+def against(names: Sequence[str], system: str, rivals: Sequence[str]) -> Callable[[], str]:
+    """A fused system against each of some others in every cell of some evaluations, each table with Holm's correction."""
 
     def make() -> str:
-        summary = from_result(_report(f"evaluations/{name}.json")).summary
-        return "\n\n".join(markdown_table(fused_table([summary], system, [rival])) for rival in rivals) + "\n"
+        runs = [from_result(_report(f"evaluations/{name}.json")).summary for name in names]
+        return "\n\n".join(markdown_table(fused_table(runs, system, [rival])) for rival in rivals) + "\n"
 
     return make
 
@@ -181,8 +181,9 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "games": cells("rivals_games"),
         "days": days_table("rivals", ("popularity", "co_occurrence", "sasrec")),
         "crowd": fused_and_cells("crowd", "crowd_beauty"),
-        "web": against("web_and_crowd", "both", ("both-permuted", "crowd")),
+        "web": against(("web_and_crowd", "web_and_crowd_beauty"), "both", ("both-permuted", "crowd")),
         "web_cells": cells("web_and_crowd"),
+        "web_cells_beauty": cells("web_and_crowd_beauty"),
         "language_models": planned_and_cells("language_models"),
         "noise": noise_table("noise_0.0", "noise_0.9"),
         "language_crowd": planned("language_and_crowd"),
