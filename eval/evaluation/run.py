@@ -45,7 +45,9 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
     # Each data set is frozen first: the run is refused at once where one is wrong, and its digests are part of what it is.
     frozen = {data_name(data): _frozen(config, data, on_event) for data in config.data}
     for name, examples in frozen.items():
-        if left_out := examples.manifest["left_out"]:
+        untitled = examples.manifest["filtered"]["untitled_items"]
+        left_out = {**({"items without a title": untitled} if untitled else {}), **examples.manifest["left_out"]}
+        if left_out:
             on_event({"event": "left_out", "data": name, "counts": left_out})
     corpora = {name: _corpus(config, name, frozen[name].items) for name in config.corpora}
     materials = {name: Material(examples, corpora.get(name)) for name, examples in frozen.items()}

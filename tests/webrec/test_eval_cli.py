@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def test_the_table_and_going_on(tmp_path: Path) -> None:
     assert reported.stdout.splitlines()[-3].endswith("report.html")
     assert "popularity" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "400 rows, 400 of them there already" in again.stderr
+
+
+def test_it_says_what_is_left_out(tmp_path: Path) -> None:
+    config, data = write_config(tmp_path), skewed(users=100, items=150, flat=3)
+    users = {**data.users, "u0": data.users["u0"][:1]}
+    items = {**data.items, "i9": replace(data.items["i9"], title="")}
+    write_dataset(tmp_path / "films", replace(data, users=users, items=items))
+    told = command(tmp_path, config).stderr
+    assert "films, left out: items without a title: 1; users with fewer than three items: 1\n" in told
 
 
 @pytest.mark.parametrize(

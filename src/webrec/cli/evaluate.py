@@ -117,7 +117,7 @@ class EvalProgress(StatusLine):
             self.show(f"{event['data']}: {event['doing']}")
         elif kind == "left_out":
             told = "; ".join(f"{why}: {count:,}" for why, count in event["counts"].items())
-            self.keep(f"{event['data']}, left out of its examples: {told}")
+            self.keep(f"{event['data']}, left out: {told}")
         elif kind == "planned":
             self.rows, self.done = event["rows"], event["done"]
             self._began = time.monotonic()
