@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,13 +130,13 @@ def against(names: Sequence[str], system: str, rivals: Sequence[str]) -> Callabl
     return make
 
 
-def planned(name: str) -> Callable[[], str]:
+def planned(name: str, title: str = "Planned comparisons") -> Callable[[], str]:
     """The comparisons that an evaluation names."""
 
     def make() -> str:
         table = run_view(from_result(_report(f"evaluations/{name}.json"))).planned
         assert table is not None
-        return markdown_table(table) + "\n"
+        return markdown_table(replace(table, title=title)) + "\n"
 
     return make
 
@@ -185,9 +186,10 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "web_cells": cells("web_and_crowd"),
         "web_cells_beauty": cells("web_and_crowd_beauty"),
         "language_models": planned_and_cells("language_models"),
+        "adapter": planned_and_cells("adapter"),
         "noise": noise_table("noise_0.0", "noise_0.9"),
         "language_crowd": planned("language_and_crowd"),
-        "language_crowd_penalty": planned("language_and_crowd_penalty"),
+        "language_crowd_penalty": planned("language_and_crowd_penalty", "Explored, not planned"),
         "full": lambda: full_ranking.full_table(_report("evaluations/full_ranking.json")),
     },
     "decoders.md": {"decoder": lambda: bench_decoder.decoder_table(_report("bench_decoder.json"))},
