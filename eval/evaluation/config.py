@@ -143,7 +143,8 @@ def data_name(data: DataConfig) -> str:
 def read_eval_config(path: Path, changes: Iterable[str] = ()) -> EvalConfig:
     """The configuration in a YAML, TOML or JSON file, with `changes` like `threads=2`.
 
-    Paths are relative to the file's folder; so are backbones and adapters, where a folder of that name lies there. Raises `ConfigurationError`: one sentence naming the setting and the fix.
+    Paths are relative to the file's folder; so are backbones and adapters, where a folder of that name lies there. Raises
+    `ConfigurationError`: one sentence naming the setting and the fix.
     """
     try:
         config = EvalConfig.model_validate(read_settings(path, changes))
