@@ -215,40 +215,24 @@ def _groups(cells: Sequence[Cell]) -> list[Table]:
     return tables
 
 
-PAPER_AXES: Mapping[str, tuple[str, Mapping[str, Mapping[str, paper.Row]], str]] = {
-    "tune.head.hops": ("Table 4 (hops, over one hop)", paper.HOPS, "1"),
-    "tune.head.layers": ("Table 5 (layer, over layer 2)", paper.LAYERS, "2"),
-}
-
-
 def _ablation(ablation: Ablation, cells: Mapping[str, Cell]) -> tuple[Table, Markup]:
     base = cells[ablation.steps[0][1]].metrics["ndcg@10"][0]
     rows = []
     for value, name in ablation.steps:
         metric = cells[name].metrics["ndcg@10"]
         rows.append((value, name, _with_interval(metric), "" if base == 0 else f"{paper.gain(metric[0], base):+.1%}"))
-    note = ""
-    if ablation.setting in PAPER_AXES:
-        title, table, over = PAPER_AXES[ablation.setting]
-        told = paper.along(table, "ndcg@10", over)
-        note = f"The paper's {title}, NDCG@10: " + "; ".join(
-            f"{data} " + ", ".join(f"{step}: {gain:+.1%}" for step, gain in steps.items())
-            for data, steps in told.items()
-        )
-    elif ablation.setting == "tune.head":
-        over_none = paper.along(paper.HOPS, "ndcg@10", "none")
-        note = "The paper's head (one hop) over vanilla RAG, NDCG@10: " + ", ".join(
-            f"{data} {steps['1']:+.1%}" for data, steps in over_none.items()
-        )
     heads = (ablation.setting, "system", "NDCG@10", "over the first")
     points = [(f"{value} · {name}", *cells[name].metrics["ndcg@10"]) for value, name in ablation.steps]
-    return Table(f"What {ablation.setting} does", heads, tuple(rows), note), interval_plot(points, "NDCG@10")
+    return Table(
+        f"What {ablation.setting} does", heads, tuple(rows), paper.FOUND.get(ablation.setting, "")
+    ), interval_plot(points, "NDCG@10")
 
 
 def paper_view(runs: Sequence[FinishedRun]) -> Table:
     """Table 3 as gains over the strongest rival in each cell: ours for the best language model with a head, then the paper's.
 
-    Without a head there is nothing to compare, and no row.
+    Without a head there is nothing to compare, and no row. A finished adapter stands on neither side: the settings do not say whether it
+    has a head.
     """
     rows: list[tuple[str, ...]] = []
     theirs = [
@@ -258,9 +242,10 @@ def paper_view(runs: Sequence[FinishedRun]) -> Table:
     ]
     for run in runs:
         heads = {name for name, told in run.systems().items() if _has_head(told)}
+        finished = {name for name, told in run.systems().items() if told.get("adapter")}
         for data, sampling in dict.fromkeys((c.data, c.sampling) for c in run.summary.cells):
             own = [c for c in run.summary.cells if (c.data, c.sampling) == (data, sampling)]
-            ours, rivals = [c for c in own if c.system in heads], [c for c in own if c.system not in heads]
+            ours, rivals = [c for c in own if c.system in heads], [c for c in own if c.system not in heads | finished]
             if not ours or not rivals:
                 continue
             for metric in paper.METRICS:

@@ -58,8 +58,20 @@ def test_what_the_tables_say() -> None:
     by_setting = {table.heads[0]: table for table, _ in cell.ablations}
     assert by_setting["tune.head.hops"].rows[1] == ("2", "mp-2", "0.450 [0.410, 0.490]", "+12.5%")
     assert "Toys none: -11.1%, 2: +6.5%" in by_setting["tune.head.hops"].note
+    assert "its head over vanilla RAG +16.3% to +25.2%" in by_setting["tune.head"].note
+    assert "WebRec grows with the number of pages" in by_setting["prompt.pages"].note
     ours = [row for row in paper_view([finished()]).rows if row[0] == "first"]
     assert ours[3][2:6] == ("NDCG@10", "literal", "more pages", "-9.1%")
+
+
+def test_a_finished_adapter_is_no_rival_without_a_head() -> None:
+    run = finished()
+    systems = [
+        {**s, "adapter": "adapters/films"} if s.get("name") == "more pages" else s for s in run.config["systems"]
+    ]
+    told = replace(run, description={**run.description, "config": {**run.config, "systems": systems}})
+    ours = [row for row in paper_view([told]).rows if row[0] == "first"]
+    assert {row[4] for row in ours} == {"rag"}
 
 
 def test_planned_comparisons_come_first(tmp_path: Path) -> None:
