@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from webrec.models.int4 import GROUP
+
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
@@ -75,6 +77,11 @@ class Work:
     def writing(self, machine: Machine, passes: int, held: float) -> float:
         """Seconds of `passes` passes over a token or so each, with `held` tokens in the cache; bound by memory."""
         return passes * self.pass_bytes / machine.bandwidth + passes * held * self.attention / machine.flops
+
+    def drafting(self, machine: Machine, passes: int, held: float) -> float:
+        """As `writing`, for passes of a draft: layers in 4 bits, with 32 more for each group of weights, logits in 8."""
+        layers = self.weights * (4 + 32 / GROUP) / 8
+        return passes * (layers + self.vocabulary) / machine.bandwidth + passes * held * self.attention / machine.flops
 
     @property
     def pass_bytes(self) -> int:

@@ -25,6 +25,7 @@ from webrec.examples import load_example
 from webrec.graph.build import Graph, build_graph
 from webrec.models.backbone import Backbone
 from webrec.models.decoding import decode_greedily
+from webrec.models.draft import draft_of
 from webrec.models.influence import influence
 from webrec.models.recent_influence import RecentInfluence
 from webrec.models.scoring import score_candidates
@@ -79,7 +80,7 @@ def measure_path(
         for name, settings in SYSTEMS.items():
             with _passes(backbone) as passes:
                 run = _run(graph, example, settings | {"backbone": backbone.name})
-            run["passes"] = len(passes)
+            run |= passes
             if name == "webrec":
                 encoded = _encoded(backbone, user, run["result"].prompt.text)
             if number:
@@ -96,7 +97,8 @@ def measure_path(
         "reasoning_tokens": len(last["result"].reasoning.tokens),
         "reasoning_prompt_tokens": len(question),
         "scoring_prompt_tokens": len(encoded[0]),
-        "passes": last["passes"] - 2,
+        "passes": last["passes"],
+        "draft_passes": last["draft_passes"],
         "machine": {
             "matrix_gflops": summary([machine.flops / 1e9 for machine in machines]),
             "memory_gb_per_s": summary([machine.bandwidth / 1e9 for machine in machines]),
@@ -128,14 +130,23 @@ def _run(graph: Graph, example: Mapping[str, Any], settings: dict[str, Any]) -> 
 
 
 @contextmanager
-def _passes(backbone: Backbone) -> Iterator[list[int]]:
-    """One entry for each pass of the model inside the context."""
-    seen: list[int] = []
-    hook = backbone.model.model.norm.register_forward_hook(lambda *_: seen.append(1))
+def _passes(backbone: Backbone) -> Iterator[dict[str, int]]:
+    """How often model and draft wrote in one run inside the context; the two passes that read are left out."""
+    told: dict[str, int] = {}
+    all_passes: list[int] = []
+    hook = backbone.model.model.norm.register_forward_hook(lambda *_: all_passes.append(1))
+    before = _draft_passes(backbone)
     try:
-        yield seen
+        yield told
     finally:
         hook.remove()
+        drafts = _draft_passes(backbone) - before
+        told |= {"passes": len(all_passes) - drafts - 2, "draft_passes": drafts}
+
+
+def _draft_passes(backbone: Backbone) -> int:
+    draft = draft_of(backbone.model)
+    return 0 if draft is None else draft.passes
 
 
 def _encoded(backbone: Backbone, user: User, prompt: str) -> tuple[list[int], list[list[int]]]:
@@ -196,7 +207,7 @@ def _floor(
     held = len(question) + written / 2
     return {
         "question": work.reading(machine, len(question), 1),
-        "writing": work.writing(machine, run["passes"] - 2, held),
+        "writing": work.writing(machine, run["passes"], held) + work.drafting(machine, run["draft_passes"], held),
         "writing, one pass a token": work.writing(machine, written, held),
         "score": work.reading(
             machine, len(prompt), 1 + sum(lengths), behind=sum(lengths), own=sum(n * (n + 1) // 2 for n in lengths)

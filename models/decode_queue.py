@@ -15,14 +15,12 @@ from weakref import WeakKeyDictionary
 
 from webrec.errors import BusyError, RunCancelled
 from webrec.models.decode_step import StepCache, step_of
-from webrec.models.text_in_progress import TextInProgress, entropy_of
+from webrec.models.draft import LOOKED_UP, draft_of
+from webrec.models.text_in_progress import LONGEST_DRAFT, TextInProgress, entropy_of
 from webrec.models.turns import turns_of
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
-
-GUESSED_TOKENS = 3
-"""Guesses read beside the last token when one text is written: on CPUs a pass over four tokens costs little more than over one."""
 
 MOST_CELLS = 16_384
 """Rows times columns of the shared cache, unless one text alone needs more: 0.4 GB for the default backbone in bfloat16."""
@@ -146,7 +144,7 @@ class DecodeQueue:
             self._keep([text for text in self._rows if not text.withdrawn])
             if read:
                 rows = [*self._rows, *(text for text, _ in read)]
-                room = max(text.limit - len(text.ids) for text in rows) + 1 + GUESSED_TOKENS
+                room = max(text.limit - len(text.ids) for text in rows) + 1 + max(LOOKED_UP, LONGEST_DRAFT)
                 self._cache = StepCache([cache for _, cache in read], room, beside=self._cache)
                 self._rows = rows
             if self._cache is not None:
@@ -186,7 +184,7 @@ def _step(model: LlamaForCausalLM, rows: list[TextInProgress], cache: StepCache)
     """One pass over each row's last token, and over guesses if there is one row; returns the rows that go on."""
     import torch
 
-    guess = rows[0].guess(GUESSED_TOKENS) if len(rows) == 1 else []
+    guess = _guess(model, rows[0], cache) if len(rows) == 1 else []
     ids = torch.tensor([[text.ids[-1], *guess] for text in rows], device=model.device)
     held = cache.held
     watched = {text.watched for text in rows if text.watched is not None}
@@ -204,5 +202,13 @@ def _step(model: LlamaForCausalLM, rows: list[TextInProgress], cache: StepCache)
                 text.take(token, entropy)
             if text.done or text.closing or guess[at : at + 1] != [token]:
                 cache.held = held + at + 1  # what was guessed beyond here is overwritten
+                if guess:
+                    text.learn_from_draft(len(guess), at)
                 break
     return [text for text in rows if not text.done]
+
+
+def _guess(model: LlamaForCausalLM, text: TextInProgress, cache: StepCache) -> list[int]:
+    """What may come next: a draft where that is quick, else what followed the same words before."""
+    draft = draft_of(model)
+    return text.looked_up(LOOKED_UP) if draft is None else draft.write(text, cache)

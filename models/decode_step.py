@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence, Set
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -29,6 +30,9 @@ _lock = threading.Lock()
 
 Watched = tuple[int, Literal["mean", "max"]]
 """A layer, from 0, and how its heads are joined."""
+
+_Product = Callable[[Any], Any]
+"""Inputs of shape (…, inputs) to outputs of shape (…, outputs)."""
 
 _Row = tuple[int, Callable[[int], tuple[Any, Any]]]
 """Length of a row, and its keys (turned) and values of a layer."""
@@ -90,15 +94,18 @@ def _row(cache: Any) -> _Row:
 class DecodeStep:
     """The weights of a LLaMA as a decoding step uses them; holds no state of any text, so threads may share it."""
 
-    def __init__(self, model: LlamaForCausalLM) -> None:
+    def __init__(self, model: LlamaForCausalLM, product: Callable[[list[Any]], _Product] | None = None) -> None:
+        """`product`: what computes the outputs of some projections that read the same input, side by side; unset: `model` itself."""
         config: Any = model.config
-        size = sum(p.numel() * p.element_size() for p in model.parameters())
-        packed = model.device.type == "cpu" and size <= PACKED_BYTES and _can_pack(model.dtype)
+        if product is None:
+            size = sum(p.numel() * p.element_size() for p in model.parameters())
+            packed = model.device.type == "cpu" and size <= PACKED_BYTES and _can_pack(model.dtype)
+            product = partial(_joined, packed=packed)
         self._embed: Any = model.model.embed_tokens
         self._rotary: Any = model.model.rotary_emb
         self._norm: Any = model.model.norm
-        self._head = _joined([model.lm_head], packed)
-        self._layers = [_Layer(layer, packed) for layer in model.model.layers]
+        self._head = product([model.lm_head])
+        self._layers = [_Layer(layer, product) for layer in model.model.layers]
         self._kv_heads = int(config.num_key_value_heads)
 
     def __call__(
@@ -151,14 +158,14 @@ class DecodeStep:
 class _Layer:
     """One decoder layer, in two parts: what attention needs, and what follows it."""
 
-    def __init__(self, layer: Any, packed: bool) -> None:
+    def __init__(self, layer: Any, product: Callable[[list[Any]], _Product]) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self._scaling = float(attention.scaling)
         self._before, self._after = layer.input_layernorm, layer.post_attention_layernorm
-        self._read = _joined([attention.q_proj, attention.k_proj, attention.v_proj], packed)
-        self._output = _joined([attention.o_proj], packed)
-        self._gate_up = _joined([mlp.gate_proj, mlp.up_proj], packed)
-        self._down = _joined([mlp.down_proj], packed)
+        self._read = product([attention.q_proj, attention.k_proj, attention.v_proj])
+        self._output = product([attention.o_proj])
+        self._gate_up = product([mlp.gate_proj, mlp.up_proj])
+        self._down = product([mlp.down_proj])
         self._act = mlp.act_fn
         self._width = int(attention.head_dim)
 
@@ -193,7 +200,7 @@ def step_of(model: LlamaForCausalLM) -> DecodeStep:
         return _steps[model]
 
 
-def _joined(modules: list[Any], packed: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+def _joined(modules: list[Any], packed: bool) -> _Product:
     """All of `modules`' outputs side by side. Plain linear ones become one packed product; others are called as they are."""
     import torch
 
@@ -213,7 +220,7 @@ def _joined(modules: list[Any], packed: bool) -> Callable[[torch.Tensor], torch.
 
         return product
     if len(modules) == 1:
-        only: Callable[[torch.Tensor], torch.Tensor] = modules[0]
+        only: _Product = modules[0]
         return only
     return lambda inputs: torch.cat([module(inputs) for module in modules], -1)
 

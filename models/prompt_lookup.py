@@ -28,9 +28,13 @@ class PromptLookup:
         self._ids.append(token)
         self._waiting = [tuple(self._ids[-n:]) for n in LENGTHS if len(self._ids) >= n]
 
-    def guess(self, tokens: int) -> list[int]:
-        """At most `tokens` ids that followed the last occurrence of the current end; empty if it never occurred."""
-        for key in self._waiting:
-            if (begin := self._after.get(key)) is not None:
+    def guess(self, tokens: int, after: Sequence[int] = ()) -> list[int]:
+        """At most `tokens` ids that followed the last occurrence of the current end; empty if it never occurred.
+
+        `after`: what comes after all tokens noted so far, without being noted.
+        """
+        end = [*self._ids[-LENGTHS[0] :], *after]
+        for n in LENGTHS:
+            if len(end) >= n and (begin := self._after.get(tuple(end[-n:]))) is not None:
                 return self._ids[begin : begin + tokens]
         return []

@@ -18,6 +18,10 @@ MAX_PERIOD = 32
 REPEATS = 3
 MIN_REPEATED_TOKENS = 12
 
+FIRST_DRAFT = 6
+LONGEST_DRAFT = 8
+"""Tokens: a longer draft is wrong sooner, and costs its time all the same."""
+
 
 def entropy_of(logits: torch.Tensor) -> torch.Tensor:
     """Shannon entropy in nats over the last axis: `-Σ_v P(v) ln P(v)`, computed in float32 (Eq. 3)."""
@@ -42,7 +46,7 @@ class TextInProgress:
     """What is written after `prompt`, at most `limit` tokens, none of `end_ids`.
 
     `watched`: where to look how much later tokens attend to earlier ones. Then the last token is read too before the text is `done`;
-    until that it is `closing`. `withdrawn`: nobody waits for it any more. `error`: what computing raised.
+    until that it is `closing`. `withdrawn`: nobody waits for it any more. `error`: what computing raised. `drafted`: tokens of the next draft.
     """
 
     def __init__(self, prompt: Sequence[int], limit: int, end_ids: frozenset[int], watched: Watched | None) -> None:
@@ -53,14 +57,15 @@ class TextInProgress:
         self.done = limit <= 0
         self.closing = self.withdrawn = False
         self.error: Exception | None = None
-        self._end_ids = end_ids
+        self.end_ids = end_ids
+        self.drafted = FIRST_DRAFT
         self._influence: torch.Tensor | None = None
         self._lookup: PromptLookup | None = None
         self._reported = 0
 
     def take(self, token: int, nats: float) -> None:
         """The next token, and the entropy of the distribution that produced it."""
-        if token in self._end_ids:
+        if token in self.end_ids:
             self.stop, self.done = "end", True
             return
         self.ids.append(token)
@@ -74,13 +79,20 @@ class TextInProgress:
         self.closing = self.watched is not None and len(self.ids) > 1
         self.done = not self.closing
 
-    def guess(self, tokens: int) -> list[int]:
-        """At most `tokens` ids that may come next."""
-        if self.closing:
-            return []
+    @property
+    def guessable(self) -> int:
+        """How many tokens are worth guessing: the last one of all needs no guess."""
+        return 0 if self.closing else self.limit - len(self.ids) - 1
+
+    def looked_up(self, tokens: int, after: Sequence[int] = ()) -> list[int]:
+        """At most `tokens` ids that may come next, or next after `after`, from what was read and written."""
         if self._lookup is None:
             self._lookup = PromptLookup([*self.prompt, *self.ids])
-        return self._lookup.guess(min(tokens, self.limit - len(self.ids) - 1))
+        return self._lookup.guess(min(tokens, self.guessable), after)
+
+    def learn_from_draft(self, length: int, taken: int) -> None:
+        """A draft of `length` tokens, of which `taken` were right: the next is longer if all were, and else as long as was right."""
+        self.drafted = min(LONGEST_DRAFT, length + 1) if taken == length else max(1, taken)
 
     def watch(self, attention: torch.Tensor) -> None:
         """What the last token attends to, shape (tokens before it in this text)."""

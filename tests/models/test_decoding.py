@@ -172,11 +172,11 @@ def test_guesses_change_no_token_and_save_passes(backbone: Backbone, monkeypatch
     prompt += decode_greedily(exact, prompt, 40).ids  # so that what comes next has been seen
     prompt = [*prompt, *backbone.chat.encode_turn(PROMPT)]
     found = {}
-    for guessed in (0, 3):
-        monkeypatch.setattr(decode_queue, "GUESSED_TOKENS", guessed)
+    for looked_up in (0, 3):
+        monkeypatch.setattr(decode_queue, "LOOKED_UP", looked_up)
         passes.clear()
-        found[guessed] = decode_greedily(exact, prompt, 60)
-        if guessed == 0:
+        found[looked_up] = decode_greedily(exact, prompt, 60)
+        if looked_up == 0:
             assert passes == [1] * 59
     assert found[0].ids == found[3].ids
     assert found[0].entropy == pytest.approx(found[3].entropy, abs=1e-6)

@@ -28,6 +28,16 @@ def test_equals_a_search(prompt: list[int], written: list[int], tokens: int) -> 
         assert lookup.guess(tokens) == searched(prompt + written[:count], tokens)
 
 
+@given(IDS, IDS)
+def test_what_comes_after_is_looked_for_but_not_noted(prompt: list[int], after: list[int]) -> None:
+    lookup = PromptLookup(prompt)
+    guess = lookup.guess(3, after)
+    ends = [tuple([*prompt, *after][-n:]) for n in LENGTHS if len(prompt) + len(after) >= n]
+    noted = {end: lookup.guess(3, end) for end in ends}
+    assert guess == next((g for g in noted.values() if g), [])
+    assert lookup.guess(3) == searched(prompt, 3)
+
+
 def test_the_longer_match_comes_first() -> None:
     lookup = PromptLookup([1, 2, 3, 7, 9, 2, 3, 8, 1, 2, 3])
     assert lookup.guess(1) == [7]
