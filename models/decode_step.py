@@ -31,7 +31,7 @@ _lock = threading.Lock()
 Watched = tuple[int, Literal["mean", "max"]]
 """A layer, from 0, and how its heads are joined."""
 
-_Product = Callable[[Any], Any]
+_Product = Callable[["torch.Tensor"], "torch.Tensor"]
 """Inputs of shape (…, inputs) to outputs of shape (…, outputs)."""
 
 _Row = tuple[int, Callable[[int], tuple[Any, Any]]]

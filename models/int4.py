@@ -42,10 +42,10 @@ class Int4Product:
 
 def grouped(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Numbers of 0 to 15, shape of `weight`; scale and lowest weight of each group, shape (outputs, inputs / 32)."""
-    groups = weight.unflatten(1, (-1, GROUP))
-    lowest, highest = groups.aminmax(dim=-1)
-    scale = ((highest - lowest) / LARGEST).clamp_min_(_SMALLEST)
-    integers = ((groups - lowest[..., None]) / scale[..., None]).round_().to(torch.int32)
+    groups = weight.view(len(weight), -1, GROUP)
+    lowest = groups.amin(-1)  # aminmax, and a division by the scale, take four times as long
+    scale = ((groups.amax(-1) - lowest) / LARGEST).clamp_min_(_SMALLEST)
+    integers = (groups - lowest[..., None]).mul_(scale.reciprocal()[..., None]).round_().to(torch.int32)
     return integers.flatten(1), scale, lowest
 
 
