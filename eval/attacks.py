@@ -191,14 +191,24 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "first_before": round(statistics.mean(r["before"] == 1 for r in found), 3),
             "first_after": round(statistics.mean(r["after"] == 1 for r in found), 3),
             "places_gained": round(statistics.mean(r["before"] - r["after"] for r in found), 2),
-            "standard_error": round(_standard_error([r["before"] - r["after"] for r in found]), 2),
+            "users": len({r["user"] for r in found}),
+            "standard_error": round(_standard_error(_by_user(found)), 2),
             "first_changed": round(statistics.mean(r["first_changed"] for r in found), 3),
         }
         for (place, kind, defence), found in groups.items()
     ]
 
 
+def _by_user(rows: Sequence[dict[str, Any]]) -> list[float]:
+    """The mean of each user: passages of one user share history, pages and candidates, and so are not independent."""
+    gains: dict[str, list[int]] = {}
+    for row in rows:
+        gains.setdefault(row["user"], []).append(row["before"] - row["after"])
+    return [statistics.mean(one) for one in gains.values()]
+
+
 def _standard_error(values: Sequence[float]) -> float:
+    """Of the mean of independent values."""
     return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 from webrec.models.config import DEFAULT_BACKBONE, BackboneConfig
-
-_READ = 2**20
 
 
 def backbone_identity(config: BackboneConfig) -> str:
@@ -17,10 +16,8 @@ def backbone_identity(config: BackboneConfig) -> str:
         return config.backbone if config.revision is None else f"{config.backbone} at {config.revision}"
     digest = hashlib.sha256()
     for file in sorted([folder / "config.json", folder / "tokenizer.json", *folder.glob("*.safetensors")]):
-        if file.is_file():  # of weights the size, and the first megabyte, which lists all tensors
-            digest.update(f"{file.name} {file.stat().st_size} ".encode())
-            with file.open("rb") as stream:
-                digest.update(stream.read(_READ))
+        if file.is_file():
+            digest.update(f"{file.name}\0".encode() + _digest_of(file))
     return f"{folder.name} ({digest.hexdigest()[:16]})"
 
 
@@ -33,7 +30,17 @@ def adapter_identity(config: BackboneConfig) -> str | None:
         return config.adapter if config.adapter_revision is None else f"{config.adapter} at {config.adapter_revision}"
     digest = hashlib.sha256()
     for file in sorted(p for p in folder.rglob("*") if p.suffix in {".json", ".safetensors"}):
-        digest.update(f"{file.relative_to(folder).as_posix()}\0".encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(f"{file.relative_to(folder).as_posix()}\0".encode() + _digest_of(file))
     return digest.hexdigest()[:16]
+
+
+def _digest_of(file: Path) -> bytes:
+    """SHA-256 of the whole file, read once as long as it stays as it is: weights may be many gigabytes."""
+    state = file.stat()
+    return _digest(file.resolve(), state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _digest(file: Path, size: int, modified: int) -> bytes:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()

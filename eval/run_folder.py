@@ -82,6 +82,18 @@ class RunFolder:
         )
         self._write(description)
 
+    def starts(self) -> list[dict[str, Any]]:
+        """What each start noted, the first one first."""
+        return list(self._read()["starts"])
+
+    def took_over(self, other: Path, starts: list[dict[str, Any]]) -> None:
+        """Note that rows or trainings come from the run in `other`, and how that one was started; nothing if it was not."""
+        if not starts:
+            return
+        description = self._read()
+        taken = [one for one in description.get("taken", []) if one["from"] != other.name]
+        self._write({**description, "taken": [*taken, {"from": other.name, "starts": starts}]})
+
     def _check(self) -> None:
         found, own = self._read()["fingerprint"], self._new["fingerprint"]
         for name in own:

@@ -140,7 +140,7 @@ class DecodeQueue:
 
         turns = turns_of(model.device)
         with torch.inference_mode():
-            read = [(text, cache) for text in joining if (cache := _read(model, text, turns)) is not None]
+            read = [(text, cache) for text in joining if (cache := _read_alone(model, text, turns)) is not None]
             self._keep([text for text in self._rows if not text.withdrawn])
             if read:
                 rows = [*self._rows, *(text for text, _ in read)]
@@ -163,6 +163,15 @@ class DecodeQueue:
         self._rows = rows
         if not rows:
             self._cache = None
+
+
+def _read_alone(model: LlamaForCausalLM, text: TextInProgress, turns: Any) -> Any | None:
+    """`_read`; what goes wrong there, a prompt too long for the memory, is that text's alone."""
+    try:
+        return _read(model, text, turns)
+    except Exception as error:  # noqa: BLE001 (raised where the text is waited for)
+        text.error, text.done = error, True
+        return None
 
 
 def _read(model: LlamaForCausalLM, text: TextInProgress, turns: Any) -> Any | None:

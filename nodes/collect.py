@@ -19,7 +19,9 @@ def collect(state: State, run: Run) -> Update:
     Raises `SearchError` if every provider failed, those of `fallback` included.
     """
     names = [*resolve_names(run.context), *fallback_names(run.context, run.resources.providers)]
-    results = sorted(state["results"], key=lambda r: names.index(r["outcome"]["provider"]))
+    places = {name: place for place, name in reversed(list(enumerate(names)))}
+    # A run that goes on with other providers has the answers of those that it began with: they come last.
+    results = sorted(state["results"], key=lambda r: places.get(r["outcome"]["provider"], len(names)))
     searches = [r["outcome"] for r in results]
     errors = [s["error"] for s in searches if s["error"]]
     if every_search_failed(searches) and next_fallback(searches, run.context) is None:

@@ -67,6 +67,7 @@ def make_context(settings: RunContext | dict[str, Any] | None) -> RunContext:
 def effective_context(given: RunContext | dict[str, Any] | None, state: Mapping[str, Any]) -> RunContext:
     """What a node or edge goes by: the settings given to this call, else those the run began with.
 
-    So a paused run that is resumed without settings keeps its own.
+    So a paused run that is resumed without settings keeps its own. A server gives none as an empty object.
     """
-    return make_context(given if given is not None else state.get("settings"))
+    said = given.model_fields_set if isinstance(given, RunContext) else given
+    return make_context(given if said else state.get("settings"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from importlib.util import find_spec
 
 from webrec.models.backbone import require_model_extra
 from webrec.models.influence import resolve_layer
@@ -54,6 +55,9 @@ def prepare(state: State, run: Run) -> Update:
         "retrieval": "off",
         "crowd": None,
         "settings": run.context.model_dump(mode="json"),
-        "versions": {name: version(name) for name in (*_VERSIONED, *(["peft"] if run.context.adapter else []))},
+        "versions": {
+            name: version(name)
+            for name in (*_VERSIONED, *(["peft"] if run.context.adapter and find_spec("peft") else []))
+        },
         "warnings": [],
     }

@@ -7,7 +7,8 @@ import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -120,10 +121,24 @@ async def _awaited(update: Awaitable[Update]) -> Update:
 
 
 def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end from sync code, also where this thread already runs an event loop."""
+    """Run a coroutine to its end from sync code, also where this thread already runs an event loop. Interrupted, it is cancelled."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(coroutine)
+    begun: Future[Callable[[], Any]] = Future()
+
+    async def cancellable() -> T:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        begun.set_result(lambda: task and loop.call_soon_threadsafe(task.cancel))
+        return await coroutine
+
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(copy_context().run, asyncio.run, coroutine).result()
+        running = pool.submit(copy_context().run, asyncio.run, cancellable())
+        try:
+            return running.result()
+        except BaseException:
+            if not running.done():
+                with suppress(RuntimeError):  # its loop has just closed
+                    begun.result()()
+            raise

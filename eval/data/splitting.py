@@ -68,7 +68,8 @@ def time_cut(dataset: Dataset, share: float = 0.1) -> Split:
     """One moment for all: the last `share` of interactions tests, the `share` before it validates, the rest trains.
 
     A case is the first item that a user took in the period, given at least one before the period began; its past is
-    everything earlier, so nothing that anyone did later is ever learned from. Raises `InputError` without times.
+    everything earlier, so nothing that anyone did later is ever learned from. Raises `InputError` without times, and where a user's
+    items stand in another order than their times.
     """
     if not 0 < share < 0.5:
         raise InputError("share: it must be above 0 and below 0.5")
@@ -82,6 +83,11 @@ def time_cut(dataset: Dataset, share: float = 0.1) -> Split:
     test: list[Case] = []
     for user, taken in dataset.users.items():
         known = [t.time for t in taken if t.time is not None]
+        if known != sorted(known):
+            raise InputError(
+                f"protocol: the times of user {user} in {dataset.name} do not ascend in the order of its positions, and time_cut "
+                "would learn from what came later; leave the positions out, or use leave_one_out"
+            )
         places = {"training": _before(known, first), "validation": _before(known, second), "test": len(taken)}
         sequences[user] = taken[: places["training"]]
         for name, begin, end, cases in (

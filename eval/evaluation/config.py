@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -105,6 +105,11 @@ class EvalConfig(BaseModel):
             ):
                 raise ValueError(f"corpora: {lacking} has none, and {system_name(system)} looks at its pages; add one")
         for data in self.data:
+            for reader, seen in _histories(self):
+                if seen < data.history_items:
+                    raise ValueError(
+                        f"data: {data_name(data)} has history_items {data.history_items}, of which {reader} sees {seen}; give both the same"
+                    )
             if "covered" in data.samplings and data_name(data) not in self.corpora:
                 raise ValueError(f"corpora: {data_name(data)} has none, and covered candidates need one; add it")
         named = {system_name(s) for s in self.systems}
@@ -118,6 +123,15 @@ class EvalConfig(BaseModel):
                 f"corpora: {unknown} is not a data set of this run; use one of {', '.join(names_of(self))}"
             )
         return self
+
+
+def _histories(config: EvalConfig) -> Iterator[tuple[str, int]]:
+    """How many items of a history each language model and each retrieval reads at most."""
+    for system in config.systems:
+        if isinstance(system, LanguageModelConfig):
+            yield f"{system_name(system)}'s prompt.history_items", system.prompt.history_items
+    for retrieval in config.retrievals:
+        yield f"the history_items of the retrieval {retrieval.name}", retrieval.history_items
 
 
 def names_of(config: EvalConfig) -> list[str]:

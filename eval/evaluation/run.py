@@ -54,9 +54,10 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
     told = description(config, frozen, corpora)
     with RunFolder(config.output, told, "an evaluation") as folder:
         store, fits = RowStore(config.output / "rows"), plan(config, frozen)
-        if config.take_from is not None:
-            take_over(config.take_from, told["fingerprint"], fits, store, config.output / SYSTEMS)
         pieces = [piece for fit in fits for piece in (*fit.fitting, *fit.pieces)]
+        if config.take_from is not None and not all(store.has(piece) for piece in pieces):
+            taken = take_over(config.take_from, told["fingerprint"], fits, store, config.output / SYSTEMS)
+            folder.took_over(config.take_from, taken)
         done = sum(piece.end - piece.begin for piece in pieces if store.has(piece))
         on_event({"event": "planned", "rows": sum(p.end - p.begin for p in pieces), "done": done})
         readings: dict[str, Readings] = {}
@@ -75,7 +76,8 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
                 readings[name] = readings_of(config, name, examples, corpus, config.output / FOLDER)
             _answer(config, materials, fits, store, workers, on_event, stop)
         on_event({"event": "summarising"})
-        summary = summarise(config, frozen, fits, store, targets_found(config, frozen, readings, corpora), corpora)
+        found = targets_found(config, frozen, readings, corpora)
+        summary = summarise(config, _planned(config, folder.starts()), frozen, fits, store, found, corpora)
         summary = with_weights(summary, fits, config.output / SYSTEMS)
         write_looked_at(config.output, look(config, frozen, fits, store, readings, summary))
         write_summary(config.output, summary)
@@ -145,6 +147,12 @@ def _answer(
             raise KeyboardInterrupt
 
 
+def _planned(config: EvalConfig, starts: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The comparisons that the first start named, whether they still are or not, and those named since."""
+    first = [(str(system), str(rival)) for system, rival in starts[0].get("comparisons", ())]
+    return list(dict.fromkeys([*first, *config.comparisons]))
+
+
 def with_weights(summary: Summary, fits: list[Fit], systems: Path) -> Summary:
     """The summary with the weights of what was fused, of the first seed, among its notes."""
     notes = {data: dict(told) for data, told in summary.notes.items()}
@@ -174,6 +182,16 @@ def _corpus(config: EvalConfig, name: str, items: Mapping[str, Item]) -> Corpus:
     return build_corpus(config.corpora[name], items, cache_root() / "corpora")
 
 
+def _asked(examples: FrozenExamples) -> dict[str, Any]:
+    """What systems see: users, candidates, how much of a history, and by the hashes of the files also titles and times."""
+    manifest = examples.manifest
+    return {
+        "digest": examples.digest,
+        "history_items": manifest["config"]["history_items"],
+        "sources": dict(manifest["sources"]),
+    }
+
+
 def description(
     config: EvalConfig, frozen: Mapping[str, FrozenExamples], corpora: Mapping[str, Corpus]
 ) -> dict[str, Any]:
@@ -188,7 +206,7 @@ def description(
         "corpora": {name: {"digest": c.digest, "pages": dict(c.counts)} for name, c in corpora.items()},
         "seeds": {"training": list(config.seeds), "data": {data_name(d): d.seed for d in config.data}},
         "fingerprint": {
-            "examples": {name: examples.digest for name, examples in frozen.items()},
+            "examples": {name: _asked(examples) for name, examples in frozen.items()},
             "systems": {system_name(s): s.model_dump(mode="json") for s in config.systems},
             "models": {
                 f"{type(model).__name__} {model.name or ''}".strip(): [

@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 
 from webrec.errors import ConfigurationError
+from webrec.eval.code_digest import code_digest
 from webrec.eval.data.dataset import RankingExample
 from webrec.eval.data.frozen import FrozenExamples
 from webrec.eval.evaluation.config import EvalConfig
@@ -21,15 +23,17 @@ from webrec.eval.retrieval.corpus import Corpus
 from webrec.eval.retrieval.found import SearchPiece, read_found
 from webrec.eval.retrieval.retrieve import Retrieved
 from webrec.eval.systems.config import Readings
+from webrec.nodes.prompt import User, taste_prompt
 
 FOLDER = "found"
 LAYOUT = 1
+_LIBRARIES = ("torch", "transformers", "tantivy")
 
 
 def kept_elsewhere(
     config: EvalConfig, material: Material, piece: SearchPiece, examples: Sequence[RankingExample], folder: Path
 ) -> Path | None:
-    """Where any run keeps what was found for a piece with the same `examples`, under `folder`; None without a corpus.
+    """Where any run of the same code keeps what was found for a piece with the same `examples`, under `folder`; None without a corpus.
 
     The live web is another one tomorrow, and so is an external decoder; pages of a corpus stay.
     """
@@ -37,8 +41,10 @@ def kept_elsewhere(
     if material.corpus is None or retrieval.decoder_url is not None:
         return None
     items = material.frozen.items
+    someone = User(("history",), ("candidate",))
     told = [
         LAYOUT,
+        [code_digest(), [version(library) for library in _LIBRARIES], taste_prompt(someone)],
         {name: value for name, value in retrieval.counted().items() if name != "name"},
         backbone_identity(retrieval),
         material.corpus.digest,

@@ -70,7 +70,7 @@ class Pair(BaseModel):
 
 
 class Summary(BaseModel):
-    """All cells and comparisons of a run: `pairs` of the best of a cell with the others, `planned` as the configuration names them.
+    """All cells and comparisons of a run: `pairs` of the best of a cell with the others, `planned` as the run's first start and its configuration name them.
 
     `chance`: what random order gives in the mean, by data set.
     """
@@ -87,6 +87,7 @@ class Summary(BaseModel):
 
 def summarise(
     config: EvalConfig,
+    comparisons: Sequence[tuple[str, str]],
     frozen: Mapping[str, FrozenExamples],
     fits: Sequence[Fit],
     store: RowStore,
@@ -95,7 +96,7 @@ def summarise(
 ) -> Summary:
     """Read all rows and compute. A user's draws, and a system's seeds, are averaged before anything else.
 
-    `target_found`: by data set and retrieval, (part, sampling) and example key, whether a page about the target was found.
+    `comparisons`: those that were planned. `target_found`: by data set and retrieval, (part, sampling) and example key, whether a page about the target was found.
     """
     cells, pairs, planned = [], [], []
     for data, examples in frozen.items():
@@ -115,7 +116,7 @@ def summarise(
             values = {name: one.by_user.mean(0)[:, 0] for name, one in read.items()}
             best = max(values, key=lambda name: values[name].mean())
             pairs += [_pair(data, sampling, values, best, rival) for rival in values if rival != best]
-            planned += [_pair(data, sampling, values, *names) for names in config.comparisons]
+            planned += [_pair(data, sampling, values, *names) for names in comparisons]
     adjusted = holm({str(number): pair.p for number, pair in enumerate(planned)})
     return Summary(
         metric=PRIMARY,

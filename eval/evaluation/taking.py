@@ -16,18 +16,23 @@ from webrec.eval.evaluation.worker import fit_folder
 from webrec.eval.run_folder import RUN_FILE
 
 
-def take_over(other: Path, fingerprint: Mapping[str, Any], fits: Sequence[Fit], store: RowStore, systems: Path) -> int:
-    """Copy rows and trainings of `other` that are this run's as well; returns how many pieces were copied.
+def take_over(
+    other: Path, fingerprint: Mapping[str, Any], fits: Sequence[Fit], store: RowStore, systems: Path
+) -> list[dict[str, Any]]:
+    """Copy rows and trainings of `other` that are this run's as well; returns the starts of `other` if anything was copied.
 
     A system's are taken where examples, settings, models, and the pages that it reads are equal, by the fingerprints of both runs. Raises
     `ConfigurationError` where `other` is no run.
     """
     try:
-        theirs = json.loads((other / RUN_FILE).read_text(encoding="utf-8"))["fingerprint"]
+        description = json.loads((other / RUN_FILE).read_text(encoding="utf-8"))
+        theirs, starts = description["fingerprint"], list(description["starts"])
+        if lacking := {"examples", "systems", "models", "part"} - set(theirs):
+            raise KeyError(*lacking)
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigurationError(f"take_from: {other} holds no evaluation; give the folder of one") from None
     own = json.loads(json.dumps(fingerprint))  # as it is written
-    copied = 0
+    copied = False
     for fit in fits:
         if fit.system.kind == "fused" or _told(own, fit) != _told(
             theirs, fit
@@ -37,7 +42,7 @@ def take_over(other: Path, fingerprint: Mapping[str, Any], fits: Sequence[Fit], 
             source, target = piece.path(other / "rows"), piece.path(store.folder)
             if source.exists() and not target.exists():
                 _copy(source, target)
-                copied += 1
+                copied = True
         key = (fit.data, fit.pieces[0].system, fit.seed)
         source, target = fit_folder(other / systems.name, key), fit_folder(systems, key)
         if source.is_dir() and not target.exists():
@@ -45,7 +50,8 @@ def take_over(other: Path, fingerprint: Mapping[str, Any], fits: Sequence[Fit], 
             shutil.rmtree(fresh, ignore_errors=True)
             shutil.copytree(source, fresh)
             fresh.rename(target)
-    return copied
+            copied = True
+    return starts if copied else []
 
 
 def _told(fingerprint: Mapping[str, Any], fit: Fit) -> list[Any]:

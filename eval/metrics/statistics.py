@@ -1,6 +1,6 @@
 """Intervals, tests and gains over users. Everything is a function of its arguments and a seed.
 
-The unit is the user: what a user's draws (and a system's training seeds) gave is averaged first. See docs/statistics.md.
+The unit is the user: what a user's draws (and a system's training seeds) gave is averaged first. See docs/evaluate.md.
 """
 
 from __future__ import annotations
@@ -138,8 +138,12 @@ def smallest_detectable(differences: npt.ArrayLike, power: float = 0.8, alpha: f
     values = np.asarray(differences, np.float64)
     if values.size < 2:
         return float("nan")
-    factor = NormalDist().inv_cdf(1 - alpha / 2) + NormalDist().inv_cdf(power)
-    return float(factor * values.std(ddof=1) / np.sqrt(values.size))
+    return float(detectable_factor(alpha, power) * values.std(ddof=1) / np.sqrt(values.size))
+
+
+def detectable_factor(alpha: float, power: float = 0.8) -> float:
+    """Standard errors of the smallest difference that a two-sided test at `alpha` finds with `power`: z₁₋α/₂ + z_power."""
+    return NormalDist().inv_cdf(1 - alpha / 2) + NormalDist().inv_cdf(power)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

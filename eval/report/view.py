@@ -11,6 +11,7 @@ from markupsafe import Markup
 from webrec.eval.evaluation.looked_at import LookedAt
 from webrec.eval.evaluation.summary import Cell, Pair
 from webrec.eval.metrics.ranking import METRICS
+from webrec.eval.metrics.statistics import detectable_factor
 from webrec.eval.report import paper
 from webrec.eval.report.ablations import Ablation, ablations
 from webrec.eval.report.plot import interval_plot
@@ -98,6 +99,7 @@ def planned_table(pairs: Sequence[Pair], starts: Sequence[Mapping[str, Any]]) ->
     else:
         rows = starts[0].get("rows", 0)
         when = "all of them when the run began" + (f" (with {rows:,} rows of another run)" if rows else "")
+    stricter = detectable_factor(_SIGNIFICANT / len(pairs)) / detectable_factor(_SIGNIFICANT)
     rows = tuple(
         (
             f"{pair.data}, {pair.sampling}",
@@ -105,7 +107,7 @@ def planned_table(pairs: Sequence[Pair], starts: Sequence[Mapping[str, Any]]) ->
             "{:+.3f} [{:+.3f}, {:+.3f}]".format(*pair.difference),
             "" if pair.gain is None else "{:+.1%} [{:+.1%}, {:+.1%}]".format(*pair.gain),
             "" if pair.p_holm is None else f"{pair.p_holm:.4f}",
-            f"{pair.detectable:.3f}",
+            f"{pair.detectable * stricter:.3f}",
         )
         for pair in pairs
     )
@@ -115,7 +117,7 @@ def planned_table(pairs: Sequence[Pair], starts: Sequence[Mapping[str, Any]]) ->
         heads,
         rows,
         f"Named in the configuration, {when}; all other comparisons explore. On the same users, 95 % bootstrap intervals; p: paired "
-        f"sign-flip permutation test, corrected over these {len(rows)}; could be seen: the smallest difference found with 80 % power.",
+        f"sign-flip permutation test, corrected over these {len(rows)}; could be seen: the smallest difference found with 80 % power, so corrected.",
     )
 
 
@@ -159,7 +161,8 @@ def _cell_view(
             )
             for c in ordered
         ),
-        "Of a system that reads pages the search counts with it, though it is done once for all that read the same.",
+        "Of a system that reads pages the search counts with it, though it is done once for all that read the same; of a fused one "
+        "what its inputs cost does not: that stands in their rows.",
     )
     by_name = {c.system: c for c in cells}
     return CellView(

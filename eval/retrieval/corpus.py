@@ -58,7 +58,7 @@ def build_corpus(config: CorpusConfig, items: Mapping[str, Item], folder: Path) 
     Pages about items that are not in `items` stay: they are what else the web holds. Raises `ConfigurationError` naming the
     file of the first problem, or an empty corpus.
     """
-    told: list[Any] = [config.model_dump(mode="json", exclude={"pages", "noise"})]
+    told: list[Any] = [config.model_dump(mode="json", exclude={"pages", "noise"}), sorted(items)]
     for kind in (config.pages, config.noise):
         told.append(
             [[_file_hash(p.path), p.matches and _file_hash(p.matches), p.page_field, p.item_field] for p in kind]

@@ -91,7 +91,12 @@ class SASRecConfig(SystemConfig):
     width: int = Field(default=50, ge=1, le=4096, description="Width of the item embeddings.")
     blocks: int = Field(default=2, ge=1, le=64, description="Attention blocks.")
     heads: int = Field(default=1, ge=1, le=64, description="Attention heads of a block.")
-    max_length: int = Field(default=50, ge=1, le=1000, description="Last items of a sequence that are read.")
+    max_length: int = Field(
+        default=50,
+        ge=1,
+        le=1000,
+        description="Last items of a sequence that are read; when it is asked, no more than the data's history_items.",
+    )
     dropout: float = Field(default=0.5, ge=0, lt=1, description="Share of activations dropped in training.")
     epochs: int = Field(default=200, ge=1, le=10_000, description="Passes over the training set at most.")
     patience: int = Field(default=10, ge=1, description="Epochs without a better validation NDCG@10 before it stops.")

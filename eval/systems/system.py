@@ -16,7 +16,7 @@ class System(Protocol):
     """Anything that ranks candidates.
 
     What it reads beside the example (pages, a model, a budget) is handed to its constructor, never to `rank`: two systems
-    then always see the same examples. docs/systems.md says what is promised; `SystemContract` in the tests checks it.
+    then always see the same examples. docs/evaluate.md says what is promised; `SystemContract` in the tests checks it.
     """
 
     name: str

@@ -92,7 +92,14 @@ def __getattr__(name: str) -> Any:
     """Import a public name on first use."""
     if name not in _HOME:
         raise AttributeError(f"module 'webrec' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
+    try:
+        value = getattr(import_module(_HOME[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name not in {"torch", "transformers", "safetensors"}:
+            raise
+        from webrec.errors import missing_extra
+
+        raise missing_extra("model", error.name) from error
     globals()[name] = value
     return value
 

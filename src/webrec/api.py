@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from webrec.errors import BusyError
+from webrec.errors import BusyError, ConfigurationError
 from webrec.graph.build import Graph
 from webrec.nodes.context import make_context
 from webrec.nodes.run import run_blocking
@@ -18,6 +18,9 @@ Progress = Callable[[dict[str, Any]], None]
 
 CONCURRENCY = 16
 """Users that are under way at a time: more gain little, since a step for sixteen texts is bound by arithmetic already."""
+
+MOST_STEPS = 100
+"""Steps of one run, whatever the graph allows that calls it: eleven, and two for each fallback provider."""
 
 
 async def arecommend(
@@ -34,16 +37,23 @@ async def arecommend(
     None. `on_progress` receives events `{node, event, …}` as they happen. Cancelling stops the work.
 
     Raises `InputError` (wrong titles or settings), `SearchError` (every provider failed), `BackboneError`, `BusyError` (too many
-    runs wait in this process: nothing was done, `retry_after` says how many seconds to wait).
+    runs wait in this process: nothing was done, `retry_after` says how many seconds to wait), `ConfigurationError` for a `graph` that
+    pauses. Nothing is written to a checkpointer, neither `graph`'s nor that of a graph whose node calls this.
     """
     context = make_context(settings)
     if graph is None:
         from webrec.graph.app import graph as standard
 
         graph = standard
+    if graph.interrupt_before_nodes or graph.interrupt_after_nodes:
+        raise ConfigurationError(
+            "graph: it pauses, and a call cannot go on; build one without interrupts, or invoke it yourself"
+        )
+    alone = graph.copy(update={"checkpointer": False})  # in a node of another graph it would else use that one's
     result: dict[str, Any] = {}
     inputs: Any = {"history": _listed(history), "candidates": _listed(candidates)}
-    async for mode, part in graph.astream(inputs, context=context, stream_mode=["custom", "values"]):
+    steps: Any = {"recursion_limit": MOST_STEPS}
+    async for mode, part in alone.astream(inputs, steps, context=context, stream_mode=["custom", "values"]):
         if mode == "values" and isinstance(part, dict):
             result = part
         elif on_progress is not None and isinstance(part, dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import WithJsonSchema
 
 from webrec.api import arecommend
 from webrec.errors import WebRecError, missing_extra
@@ -16,7 +16,7 @@ from webrec.tool_result import TOOL_DESCRIPTION, TOOL_NAME, ToolResult, to_tool_
 if TYPE_CHECKING:
     from mcp.server.fastmcp import FastMCP
 
-_FIELDS = RecommendInput.model_fields
+_SCHEMAS = RecommendInput.model_json_schema()["properties"]
 
 
 def make_server(context: RunContext, *, graph: Graph | None = None) -> FastMCP[Any]:
@@ -28,11 +28,22 @@ def make_server(context: RunContext, *, graph: Graph | None = None) -> FastMCP[A
     except ImportError as error:
         raise missing_extra("mcp", "mcp") from error
 
-    server: FastMCP[Any] = FastMCP("webrec", log_level="WARNING")
+    class Server(FastMCP[Any]):
+        """Says of a wrong call what is wrong in a sentence; FastMCP would drop what it does not know, and dump the rest."""
+
+        async def call_tool(self, name: str, arguments: dict[str, Any]) -> Any:
+            if name == TOOL_NAME:
+                if unknown := sorted(arguments.keys() - RecommendInput.model_fields.keys()):
+                    raise ToolError(f"{unknown[0]}: it is no argument; give history and candidates alone")
+                if lacking := next((field for field in RecommendInput.model_fields if field not in arguments), None):
+                    raise ToolError(f"{lacking}: it is missing; give a list of titles")
+            return await super().call_tool(name, arguments)
+
+    server: FastMCP[Any] = Server("webrec", log_level="WARNING")
 
     async def recommend_items(
-        history: Annotated[list[str], Field(description=_FIELDS["history"].description)],
-        candidates: Annotated[list[str], Field(description=_FIELDS["candidates"].description)],
+        history: Annotated[Any, WithJsonSchema(_SCHEMAS["history"])],
+        candidates: Annotated[Any, WithJsonSchema(_SCHEMAS["candidates"])],
     ) -> ToolResult:
         try:
             return to_tool_result(await arecommend(history, candidates, graph=graph, **context.model_dump()))

@@ -54,7 +54,7 @@ def to_tool_result(result: Recommendation) -> ToolResult:
                 rank=c.rank,
                 index=c.index,
                 title=_shown(c.title),
-                score=round(c.score, 4),
+                score=round(c.score if c.fused is None else c.fused, 4),
                 probability=round(c.probability, 4),
             )
             for c in result.ranking

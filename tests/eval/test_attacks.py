@@ -102,10 +102,13 @@ def test_each_defence_changes_what_it_should(data: Path, tiny_bytes: Path) -> No
 
 def test_summary_counts() -> None:
     row = {"place": "page", "kind": "k", "defence": "none", "flagged": True, "first_changed": False}
-    rows = [{**row, "before": 5, "after": 1}, {**row, "before": 4, "after": 6, "flagged": False}]
+    row["user"] = "u"
+    rows = [{**row, "before": 5, "after": 1}, {**row, "before": 4, "after": 6, "flagged": False, "user": "v"}]
     (found,) = attacks.summary(rows)
     assert (found["attacks"], found["flagged"], found["first_before"], found["first_after"]) == (2, 0.5, 0, 0.5)
     assert (found["places_gained"], found["standard_error"]) == (1.0, 3.0)
+    (twice,) = attacks.summary(rows * 8)  # more passages for the same users tell nothing more of other users
+    assert (twice["attacks"], twice["users"], twice["standard_error"]) == (16, 2, 3.0)
 
 
 def test_flags_are_counted(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,11 @@ def test_a_backbone_is_its_files(tiny_bytes: Path, tmp_path: Path) -> None:
     assert backbone_identity(BackboneConfig(backbone=str(copy))) != backbone_identity(
         BackboneConfig(backbone=str(tiny_bytes))
     )
+    weights = next(copy.glob("*.safetensors"))
+    before, whole = backbone_identity(BackboneConfig(backbone=str(copy))), bytearray(weights.read_bytes())
+    whole[-1] ^= 1  # the last weight of the last tensor
+    weights.write_bytes(whole)
+    assert backbone_identity(BackboneConfig(backbone=str(copy))) != before
     assert backbone_identity(BackboneConfig(backbone="a/b", revision="v1")) == "a/b at v1"
 
 

@@ -204,3 +204,24 @@ def test_killed_between_all_nodes_no_finished_node_runs_again(tmp_path: Path, ti
     assert finished == dict.fromkeys(expected, 1)
     with sqlite3.connect(tmp_path / "state.sqlite") as connection:
         assert connection.execute("select count(*) from checkpoints").fetchone()[0] > 0
+
+
+def test_settings_given_as_nothing_are_not_given(saver: SqliteSaver, settings: Any) -> None:
+    """As a server hands on a resumption without settings."""
+    graph = build_graph(providers={"one": lambda _: OnePage()}, checkpointer=saver, interrupt_before=["search"])
+    thread: Any = {"configurable": {"thread_id": "t"}}
+    graph.invoke(REQUEST, thread, context=settings)
+    result = Recommendation.model_validate(graph.invoke(None, thread, context={}))
+    assert result.settings["reasoning_tokens"] == 16
+    assert result.warnings == []
+
+
+def test_other_providers_on_the_way(saver: SqliteSaver, settings: Any) -> None:
+    """What was sent out already is answered by those it was sent to."""
+    providers = {"one": lambda _: OnePage(), "two": lambda _: OnePage()}
+    graph = build_graph(providers=providers, checkpointer=saver, interrupt_before=["collect"])
+    thread: Any = {"configurable": {"thread_id": "t"}}
+    graph.invoke(REQUEST, thread, context=settings)
+    result = Recommendation.model_validate(graph.invoke(None, thread, context={**settings, "providers": ["two"]}))
+    assert [s.provider for s in result.searches] == ["one"]
+    assert len(result.pages) == 1

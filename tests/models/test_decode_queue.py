@@ -142,6 +142,23 @@ def test_an_error_reaches_all_that_it_concerns_and_nobody_after_them(
     assert len(decode_greedily(exact, prompts[0], 9).ids) == 9
 
 
+def test_a_prompt_that_cannot_be_read_ends_its_own_text_alone(exact: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, prompts = decode_queue._read, [exact.chat.encode_turn(text) for text in ("One", "Two", "Three")]
+    expected = [decode_greedily(exact, prompt, 12).ids for prompt in prompts]
+
+    def too_long(model: Any, text: Any, turns: Any) -> Any:
+        if list(text.prompt) == prompts[1]:
+            raise MemoryError("too long")
+        return read(model, text, turns)
+
+    monkeypatch.setattr(decode_queue, "_read", too_long)
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(decode_greedily, exact, prompt, 12) for prompt in prompts]
+        with pytest.raises(MemoryError, match="too long"):
+            futures[1].result()
+        assert [futures[n].result().ids for n in (0, 2)] == [expected[0], expected[2]]
+
+
 def test_an_interrupt_of_the_one_that_computes_ends_no_other_silently(
     exact: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:

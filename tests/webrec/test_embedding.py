@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -286,3 +287,107 @@ async def test_mcp_over_standard_input_and_output(tiny_bytes: Path) -> None:
         await client.initialize()
         answer = await client.call_tool("recommend_items", {"history": HISTORY, "candidates": ["Wool scarf", "Hose"]})
         assert len(ToolResult.model_validate(answer.structuredContent).ranking) == 2
+
+
+CALL = {"history": HISTORY, "candidates": ["Wool scarf", "Hose"]}
+
+
+def test_inside_another_graph_it_keeps_to_itself(graph: Any, settings: dict[str, Any], tmp_path: Path) -> None:
+    """The host's checkpointer, which may know no async, and its limit of steps are not the run's."""
+    from langgraph.checkpoint.sqlite import SqliteSaver
+    from langgraph.graph import END, START, StateGraph
+
+    tool = webrec.as_tool(graph=graph, **settings)
+    host = StateGraph(dict)
+    host.add_node("ask", lambda _: {"answer": tool.invoke(CALL)})
+    host.add_edge(START, "ask")
+    host.add_edge("ask", END)
+    with SqliteSaver.from_conn_string(str(tmp_path / "host.sqlite")) as saver:
+        thread: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 3}
+        answer = host.compile(checkpointer=saver).invoke({}, thread)["answer"]
+        assert len(ToolResult.model_validate_json(answer).ranking) == 2
+        kept = [held.config["configurable"].get("checkpoint_ns", "") for held in saver.list(None)]
+        assert kept
+        assert set(kept) == {""}  # the host's own, and none of the run inside
+
+
+def test_a_graph_with_a_checkpointer_or_pauses(settings: dict[str, Any]) -> None:
+    from langgraph.checkpoint.memory import InMemorySaver
+
+    saver = InMemorySaver()
+    keeping = webrec.build_graph(providers={"shelf": lambda _: Shelf()}, checkpointer=saver)
+    assert len(webrec.recommend(**CALL, graph=keeping, **settings).ranking) == 2
+    assert not list(saver.list(None))
+    pausing = webrec.build_graph(providers={"shelf": lambda _: Shelf()}, interrupt_before=["augment"])
+    with pytest.raises(webrec.ConfigurationError, match="graph: it pauses, and a call cannot go on; build one without"):
+        webrec.recommend(**CALL, graph=pausing, **settings)
+
+
+def test_what_needs_torch_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(_: str) -> Any:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(webrec, "import_module", without)
+    monkeypatch.delitem(vars(webrec), "MPHead", raising=False)
+    with pytest.raises(webrec.MissingExtraError, match=r"webrec\[model\]"):
+        webrec.MPHead  # noqa: B018
+
+
+def test_the_score_is_what_the_ranking_is_by(graph: Any, settings: dict[str, Any]) -> None:
+    from webrec.tool_result import to_tool_result
+
+    plain = webrec.recommend(**CALL, graph=graph, **settings)
+    first, second = plain.ranking
+    fused = [first.model_copy(update={"fused": first.score + 5}), second.model_copy(update={"fused": second.score})]
+    result = to_tool_result(plain.model_copy(update={"ranking": fused}))
+    assert [c.score for c in result.ranking] == [round(first.score + 5, 4), round(second.score, 4)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"history": HISTORY}, "candidates: it is missing; give a list of titles"),
+        ({**CALL, "top": 3}, "top: it is no argument; give history and candidates alone"),
+        ({**CALL, "history": 3}, "history: "),
+        ({**CALL, "candidates": []}, "candidates: "),
+    ],
+)
+async def test_a_wrong_mcp_call_is_one_sentence(
+    graph: Any, settings: dict[str, Any], arguments: dict[str, Any], sentence: str
+) -> None:
+    server = make_server(RunContext.model_validate(settings), graph=graph)
+    async with create_connected_server_and_client_session(server._mcp_server) as client:
+        (tool,) = (await client.list_tools()).tools
+        assert tool.inputSchema["properties"]["candidates"]["maxItems"] > 20
+        answer = await client.call_tool(tool.name, arguments)
+        text = answer.content[0].text  # type: ignore[union-attr]
+        assert answer.isError
+        assert sentence in text
+        assert "\n" not in text
+        assert "pydantic" not in text
+
+
+async def test_interrupted_inside_an_event_loop_the_run_is_cancelled() -> None:
+    """As in a notebook: Ctrl-C ends the work, and does not only stop waiting for it."""
+    from webrec.nodes.run import run_blocking
+
+    ended: list[str] = []
+
+    async def long() -> None:
+        try:
+            await asyncio.sleep(20)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer.start()
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_blocking(long())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended == ["cancelled"]
+    assert time.monotonic() - began < 10

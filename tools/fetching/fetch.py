@@ -26,6 +26,7 @@ from webrec.tools.fetching.extractor import TEXT_CHARACTERS
 from webrec.tools.fetching.network import Connector, Resolver, connect, resolve
 from webrec.tools.fetching.robots import RobotsFiles, RobotsUnreadable
 from webrec.tools.providers.bounded_body import TooLarge, Unreadable
+from webrec.tools.searching.joining import inside
 from webrec.tools.text_safety import clean
 
 Status = Literal["fetched", "refused", "robots", "failed", "too_large", "not_text", "empty"]
@@ -49,7 +50,9 @@ class FetchedPage:
 
 
 class PageFetcher:
-    """Fetches pages within one event loop; close it when done. One page of a site at a time, whose robots.txt is obeyed.
+    """Fetches pages within one event loop; close it when done. A site's robots.txt is obeyed.
+
+    Over all fetchers of the process one page of a site at a time, and `concurrency` of all sites.
 
     `seconds` bounds the download of each page, robots.txt and redirects included. `resolver` and `connector` are for tests.
     """
@@ -67,8 +70,7 @@ class PageFetcher:
         self._downloader = Downloader(max_bytes, resolver, connector)
         self._robots = RobotsFiles(self._downloader)
         self._extractor = Extractor()
-        self._slots = asyncio.Semaphore(concurrency)
-        self._sites: dict[str, asyncio.Lock] = {}
+        self._concurrency = concurrency
 
     async def fetch_all(self, urls: Sequence[str]) -> list[FetchedPage]:
         """One page for each address, in their order."""
@@ -80,7 +82,7 @@ class PageFetcher:
             address = page_url(url)
         except Refused as error:
             return FetchedPage(url, url, "refused", str(error))
-        async with self._sites.setdefault(address.host, asyncio.Lock()), self._slots:
+        async with inside(f"site {address.host}", 1), inside("pages fetched", self._concurrency):
             answer = await self._download(url, address)
         return answer if isinstance(answer, FetchedPage) else await self._read(url, answer)
 

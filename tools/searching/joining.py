@@ -6,6 +6,8 @@ import asyncio
 import os
 import threading
 from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from webrec.errors import SearchError
@@ -133,11 +135,36 @@ def turnstile(provider: str) -> Turnstile:
         return _turnstiles.setdefault(provider, Turnstile())
 
 
+_visited: dict[str, tuple[Turnstile, int]] = {}
+
+
+@asynccontextmanager
+async def inside(name: str, limit: int) -> AsyncGenerator[None]:
+    """Be one of at most `limit` that are inside `name` in this process; a name that nobody waits for takes no memory."""
+    with _turnstiles_lock:
+        gate, visitors = _visited.get(name, (Turnstile(), 0))
+        _visited[name] = gate, visitors + 1
+    try:
+        await gate.enter(limit)
+        try:
+            yield
+        finally:
+            gate.leave()
+    finally:
+        with _turnstiles_lock:
+            visitors = _visited[name][1] - 1
+            if visitors:
+                _visited[name] = gate, visitors
+            else:
+                del _visited[name]
+
+
 def _after_fork() -> None:
     """A forked child has none of the parent's calls inside."""
     global _turnstiles_lock
     _turnstiles_lock = threading.Lock()
     _turnstiles.clear()
+    _visited.clear()
 
 
 if hasattr(os, "register_at_fork"):

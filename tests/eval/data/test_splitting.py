@@ -104,6 +104,11 @@ def test_wrong_data() -> None:
     timeless = Dataset("old", {"u": tuple(Interaction(i) for i in "abc")}, dataset({"u": "abc"}).items)
     with pytest.raises(InputError, match="protocol: old has interactions without a time; use leave_one_out"):
         time_cut(timeless)
+    jumbled = Dataset("j", {"u": tuple(map(Interaction, "abc", (1, 3, 2)))}, dataset({"u": "abc"}).items)
+    with pytest.raises(
+        InputError, match="protocol: the times of user u in j do not ascend in the order of its positions"
+    ):
+        time_cut(jumbled)
     with pytest.raises(InputError, match="no user of small has enough items for a test"):
         leave_one_out(dataset({"u": "a", "v": "ab"}))
     with pytest.raises(InputError, match="share: it must be"):

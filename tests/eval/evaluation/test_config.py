@@ -57,6 +57,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"part": "train"}, "part: Input should be 'validation' or 'test'"),
     ({"seeds": [1, 1]}, "seeds: 1 is there twice"),
     ({"comparisons": [["random", "bert"]]}, "comparisons: bert is none of the systems"),
+    (
+        {"data": [{"path": "films", "history_items": 50}], "systems": [{"kind": "llm", "name": "m"}]},
+        r"data: films has history_items 50, of which m's prompt.history_items sees 10; give both the same",
+    ),
+    (
+        {"data": [{"path": "films", "history_items": 50}], "retrievals": [{"name": "r"}]},
+        r"data: films has history_items 50, of which the history_items of the retrieval r sees 10; give both the same",
+    ),
     ({"comparisons": [["random", "random"]]}, "comparisons: random is compared with itself; name a rival"),
 ]
 

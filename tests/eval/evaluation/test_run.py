@@ -21,7 +21,7 @@ pytest.importorskip("pyarrow")
 import pyarrow.parquet as pq
 
 from webrec.errors import ConfigurationError
-from webrec.eval.evaluation import plan, run, worker
+from webrec.eval.evaluation import plan, run, search, worker
 from webrec.eval.evaluation.config import EvalConfig, read_eval_config, resumed_config
 from webrec.eval.evaluation.rows import RowStore
 from webrec.eval.evaluation.summary import SUMMARY_FILE, read_summary
@@ -106,6 +106,17 @@ def test_planned_comparisons(config: EvalConfig) -> None:
     assert smallest.p_holm == pytest.approx(min(1, 4 * smallest.p))
 
 
+def test_a_comparison_that_was_planned_stays(config: EvalConfig) -> None:
+    """Fewer comparisons after the test part was read would make the correction milder."""
+    names = (("popularity", "random"), ("near", "random"))
+    planned = run.evaluate(config.model_copy(update={"comparisons": names})).planned
+    fewer = config.model_copy(update={"comparisons": (("near", "popularity"), names[1])})
+    again = run.evaluate(fewer).planned
+    assert [(p.system, p.rival) for p in again if p.sampling == "matched"] == [*names, ("near", "popularity")]
+    assert len(planned) == 4
+    assert len(again) == 6
+
+
 def test_nothing_is_asked_twice(config: EvalConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     run.evaluate(config)
     before, (file, *_) = rows(config.output), sorted(config.output.glob("rows/**/*.parquet"))
@@ -185,13 +196,36 @@ def test_another_run_is_refused(config: EvalConfig, tmp_path: Path) -> None:
         ({"seeds": [5]}, "seeds is"),
         ({"systems": ["random"]}, "systems.near"),
         ({"data": [{"path": "films", "min_interactions": 0, "draws": 3}]}, "examples.films"),
+        ({"data": [{"path": "films", "min_interactions": 0, "draws": 2, "history_items": 3}]}, "examples.films"),
     ):
         with pytest.raises(ConfigurationError, match=f"is of another run .*{message}"):
             run.evaluate(read_eval_config(write_config(tmp_path, **changes)))
+    items = tmp_path / "films" / "items.jsonl"
+    told = items.read_text("utf-8")
+    items.write_text(told.replace('"title": "', '"title": "The '), "utf-8")  # the same ids, other titles
+    with pytest.raises(ConfigurationError, match=r"is of another run .*examples.films"):
+        run.evaluate(read_eval_config(write_config(tmp_path)))
+    items.write_text(told, "utf-8")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("mine")
     with pytest.raises(ConfigurationError, match=r"holds 'thesis.txt' and no run.json; give a new folder"):
         run.evaluate(read_eval_config(write_config(tmp_path), ["output=taken"]))
+
+
+def test_what_was_taken_over_is_told(config: EvalConfig, tmp_path: Path) -> None:
+    first = run.evaluate(config)
+    began = json.loads((config.output / "run.json").read_text())["starts"]
+    path = write_config(tmp_path, output="second", take_from="run")
+    assert run.evaluate(read_eval_config(path)).cells == first.cells
+    told = json.loads((tmp_path / "second" / "run.json").read_text())
+    assert told["taken"] == [{"from": "run", "starts": began}]
+    config.output.rename(tmp_path / "moved")
+    run.evaluate(read_eval_config(path))  # all is here: nothing is looked for there
+    training = tmp_path / "training"
+    training.mkdir()
+    (training / "run.json").write_text(json.dumps({"fingerprint": {"dtype": "float32"}, "starts": []}))
+    with pytest.raises(ConfigurationError, match=r"take_from: .*training holds no evaluation; give the folder of one"):
+        run.evaluate(read_eval_config(write_config(tmp_path, output="third", take_from="training")))
 
 
 def test_damaged_and_missing_rows_are_told(config: EvalConfig) -> None:
@@ -287,6 +321,13 @@ def test_pages_are_searched_once_and_systems_are_tuned(tmp_path: Path, tiny_byte
     again = run.evaluate(config.model_copy(update={"output": tmp_path / "again"}), on_event=elsewhere.append)
     assert not [e for e in elsewhere if e["event"] == "searching"]  # these pages were searched before
     assert again.pairs == summary.pairs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "code_digest", lambda: "other code")
+        changed: list[dict[str, Any]] = []
+        run.evaluate(config.model_copy(update={"output": tmp_path / "changed"}), on_event=changed.append)
+    assert [e["of"] for e in changed if e["event"] == "searching"] == [
+        22
+    ]  # what other code found is not taken for its own
     none = config.data[0].model_copy(update={"tuning_examples": 0})
     other = config.model_copy(update={"data": (none,), "output": tmp_path / "other"})
     with pytest.raises(ConfigurationError, match="tuning_examples: a system is fine-tuned and there are none"):

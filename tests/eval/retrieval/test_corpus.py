@@ -104,6 +104,9 @@ def test_made_once_and_anew_when_anything_changes(files: dict[str, Path], tmp_pa
         build_corpus(CorpusConfig(pages=(PagesConfig(path=files["own"]),)), ITEMS, tmp_path / "corpora").digest,
     ]
     assert len({first.digest, *others}) == 4
+    fewer = CorpusConfig(pages=(PagesConfig(path=files["own"], item_field="product"),))
+    assert build_corpus(fewer, {"a": ITEMS["a"]}, tmp_path / "corpora").pages_of() == {"a": 1}
+    assert build_corpus(fewer, ITEMS, tmp_path / "corpora").pages_of() == {"a": 1, "b": 2}
 
 
 def test_wrong_files(files: dict[str, Path], tmp_path: Path) -> None:

@@ -230,6 +230,14 @@ async def test_one_page_of_a_site_at_a_time() -> None:
         assert [path for _, path, _ in site.log].count("/robots.txt") == 1
     assert {page.status for page in pages} == {"fetched"}
     assert most == 1
+    async with (  # the runs of one process have a fetcher each
+        fetching({f"/{n}": slow for n in range(4)}) as (_, one),
+        fetching({f"/{n}": slow for n in range(4)}) as (_, other),
+    ):
+        urls = [f"http://site.example/{n}" for n in range(4)]
+        both = await asyncio.gather(one.fetch_all(urls), other.fetch_all(urls))
+    assert {page.status for pages in both for page in pages} == {"fetched"}
+    assert most == 1
 
 
 async def test_a_page_made_to_take_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
