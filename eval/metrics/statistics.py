@@ -138,11 +138,16 @@ def smallest_detectable(differences: npt.ArrayLike, power: float = 0.8, alpha: f
     values = np.asarray(differences, np.float64)
     if values.size < 2:
         return float("nan")
-    return float(detectable_factor(alpha, power) * values.std(ddof=1) / np.sqrt(values.size))
+    return float(_standard_errors(alpha, power) * values.std(ddof=1) / np.sqrt(values.size))
 
 
-def detectable_factor(alpha: float, power: float = 0.8) -> float:
-    """Standard errors of the smallest difference that a two-sided test at `alpha` finds with `power`: z₁₋α/₂ + z_power."""
+def detectable_of_many(detectable: float, tests: int, alpha: float = 0.05) -> float:
+    """What `smallest_detectable` is where a test has to pass the first step of Holm's correction over so many `tests`."""
+    return detectable * _standard_errors(alpha / tests) / _standard_errors(alpha)
+
+
+def _standard_errors(alpha: float, power: float = 0.8) -> float:
+    """Of the smallest difference that a two-sided test at `alpha` finds with `power`: z₁₋α/₂ + z_power."""
     return NormalDist().inv_cdf(1 - alpha / 2) + NormalDist().inv_cdf(power)
 
 

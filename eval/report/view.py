@@ -11,7 +11,7 @@ from markupsafe import Markup
 from webrec.eval.evaluation.looked_at import LookedAt
 from webrec.eval.evaluation.summary import Cell, Pair
 from webrec.eval.metrics.ranking import METRICS
-from webrec.eval.metrics.statistics import detectable_factor
+from webrec.eval.metrics.statistics import detectable_of_many
 from webrec.eval.report import paper
 from webrec.eval.report.ablations import Ablation, ablations
 from webrec.eval.report.plot import interval_plot
@@ -99,7 +99,6 @@ def planned_table(pairs: Sequence[Pair], starts: Sequence[Mapping[str, Any]]) ->
     else:
         rows = starts[0].get("rows", 0)
         when = "all of them when the run began" + (f" (with {rows:,} rows of another run)" if rows else "")
-    stricter = detectable_factor(_SIGNIFICANT / len(pairs)) / detectable_factor(_SIGNIFICANT)
     rows = tuple(
         (
             f"{pair.data}, {pair.sampling}",
@@ -107,7 +106,7 @@ def planned_table(pairs: Sequence[Pair], starts: Sequence[Mapping[str, Any]]) ->
             "{:+.3f} [{:+.3f}, {:+.3f}]".format(*pair.difference),
             "" if pair.gain is None else "{:+.1%} [{:+.1%}, {:+.1%}]".format(*pair.gain),
             "" if pair.p_holm is None else f"{pair.p_holm:.4f}",
-            f"{pair.detectable * stricter:.3f}",
+            f"{detectable_of_many(pair.detectable, len(pairs)):.3f}",
         )
         for pair in pairs
     )

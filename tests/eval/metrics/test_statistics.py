@@ -11,6 +11,7 @@ from webrec.errors import InputError
 from webrec.eval.metrics import statistics
 from webrec.eval.metrics.statistics import (
     compare,
+    detectable_of_many,
     holm,
     interval,
     paired_test,
@@ -122,6 +123,10 @@ def test_the_smallest_detectable_difference_is_found_four_times_in_five() -> Non
     found = [paired_test(generator.normal(step, spread, users), np.zeros(users)) < 0.05 for _ in range(60)]
     assert 0.64 <= np.mean(found) <= 0.95  # 0.8, within three standard errors
     assert np.isnan(smallest_detectable([1.0]))
+    values = generator.normal(0, 1, 50)
+    once = smallest_detectable(values)
+    assert detectable_of_many(once, 4) == pytest.approx(smallest_detectable(values, alpha=0.05 / 4))
+    assert detectable_of_many(once, 1) == once
 
 
 def test_holm() -> None:

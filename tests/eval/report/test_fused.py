@@ -45,7 +45,7 @@ def summary(*pairs: Pair) -> Summary:
 
 def test_the_best_single_one_is_compared() -> None:
     table = fused_table([summary(pair("fused", "knn"), pair("fused", "sasrec"))] * 2, "fused", ["knn", "sasrec"])
-    row = ("d, uniform", "0.500", "sasrec, 0.450", "+0.100 [+0.050, +0.150]", "+25.0%", "0.0200", "0.020")
+    row = ("d, uniform", "0.500", "sasrec, 0.450", "+0.100 [+0.050, +0.150]", "+25.0%", "0.0200", "0.022")
     assert table.rows == (row, row)
 
 
