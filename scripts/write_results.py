@@ -186,6 +186,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "web_cells": cells("web_and_crowd"),
         "web_cells_beauty": cells("web_and_crowd_beauty"),
         "language_models": planned_and_cells("language_models"),
+        "heads": planned_and_cells("heads"),
         "adapter": planned_and_cells("adapter"),
         "noise": noise_table("noise_0.0", "noise_0.9"),
         "language_crowd": planned("language_and_crowd"),
