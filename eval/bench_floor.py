@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from webrec.models.int4 import GROUP
-
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
@@ -80,6 +78,8 @@ class Work:
 
     def drafting(self, machine: Machine, passes: int, held: float) -> float:
         """As `writing`, for passes of a draft: layers in 4 bits, with 32 more for each group of weights, logits in 8."""
+        from webrec.models.int4 import GROUP
+
         layers = self.weights * (4 + 32 / GROUP) / 8
         return passes * (layers + self.vocabulary) / machine.bandwidth + passes * held * self.attention / machine.flops
 
