@@ -246,7 +246,7 @@ def test_killed(
         if victim == "node":
             nodes.lose()
         else:
-            kill_a_worker(moment, process)
+            kill_a_worker(moment, process, nodes)
         finish(process)
     check(folder / "run", expected)
     assert set(service.asked) == set(asked)
@@ -255,20 +255,23 @@ def test_killed(
     assert again <= 2  # those that were under way when their process was killed
 
 
-def kill_a_worker(moment: random.Random, run: subprocess.Popen[str]) -> None:
+def kill_a_worker(moment: random.Random, run: subprocess.Popen[str], nodes: TwoNodes) -> None:
     """SIGKILL for one of the actors, once there is one; none if the run ends before."""
     while run.poll() is None:
-        if found := sorted(actors()):
+        if found := sorted(actors(nodes)):
             os.kill(moment.choice(found), signal.SIGKILL)
             return
         time.sleep(0.05)
 
 
-def actors() -> Iterator[int]:
-    """The processes of Ray's actors."""
+def actors(nodes: TwoNodes) -> Iterator[int]:
+    """The processes of Ray's actors on `nodes`: other clusters of this machine are not to be killed."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if b"MapWorker" in path.read_bytes() or b"RemoteWorker" in path.read_bytes():
+            told = path.read_bytes()
+            if b"MapWorker" not in told and b"RemoteWorker" not in told:
+                continue
+            if str(nodes.folder).encode() in (path.parent / "environ").read_bytes():
                 yield int(path.parent.name)
         except OSError:
             continue
