@@ -24,7 +24,7 @@ def test_killed_at_random_times(tmp_path: Path, tuning: str, checkpoint_every: i
     expected, killed = tmp_path / "unbroken", tmp_path / "killed"
     train(tiny_adapted(**adapter), task(18, 1), task(6, 2), TrainingConfig(**config), expected, fingerprint={})
     answer = run_worker(
-        output=str(killed), adapter=adapter, config=config, train=18, valid=6, seed=3, kills=30, between=(0.02, 0.9)
+        output=str(killed), adapter=adapter, config=config, train=18, valid=6, seed=3, kills=30, between=(0.02, 0.5)
     )
     assert answer["status"] == 0
     assert answer["kills_after_a_checkpoint"] >= 3  # else it was killed before there was anything to lose
