@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpcore
 
-from webrec.tools.fetching.fetch import FetchedPage, PageFetcher
+from webrec.tools.fetching.fetch import PageFetcher
+from webrec.tools.fetching.fetched_page import FetchedPage
 from webrec.tools.fetching.network import connect
 
 PUBLIC = "93.184.215.14"
@@ -175,3 +177,8 @@ async def fetching(routes: dict[str, Route], **settings: float) -> AsyncIterator
 async def fetched(routes: dict[str, Route], url: str = "http://site.example/page", **settings: float) -> FetchedPage:
     async with fetching(routes, **settings) as (_, fetcher):
         return await fetcher.fetch(url)
+
+
+async def fetch_all(fetcher: PageFetcher, urls: Sequence[str]) -> list[FetchedPage]:
+    """One page for each address, in their order."""
+    return await asyncio.gather(*map(fetcher.fetch, urls))

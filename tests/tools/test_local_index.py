@@ -83,6 +83,21 @@ def test_what_is_no_page_is_refused(tmp_path: Path) -> None:
         search(tmp_path, "word")
 
 
+def test_a_page_with_half_a_character_is_read(tmp_path: Path) -> None:
+    (tmp_path / "odd.jsonl").write_text('{"title": "a \\ud83d b", "text": "hello \\ud83d world"}\n', "utf-8")
+    assert [page.snippet for page in search(tmp_path, "hello world")] == ["hello \ufffd world"]
+
+
+@pytest.mark.parametrize("data", [gzip.compress(b'{"title": "a", "text": "b"}\n' * 1_000)[:-20], b"no gzip", b""])
+def test_a_damaged_archive_is_named(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "bad.jsonl.gz").write_bytes(data)
+    if not data:
+        assert search(tmp_path, "word") == []
+        return
+    with pytest.raises(ConfigurationError, match=r"pages_path: bad\.jsonl\.gz is damaged"):
+        search(tmp_path, "word")
+
+
 @pytest.fixture
 def kept(folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Indexes are kept on disk here, and nothing is held in memory between searches."""

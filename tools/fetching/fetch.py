@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+import codecs
 
 import httpcore
 import httpx
@@ -23,30 +21,20 @@ from webrec.tools.fetching.download import (
 )
 from webrec.tools.fetching.extraction import ExtractionError, Extractor
 from webrec.tools.fetching.extractor import TEXT_CHARACTERS
+from webrec.tools.fetching.fetched_page import FetchedPage
 from webrec.tools.fetching.network import Connector, Resolver, connect, resolve
 from webrec.tools.fetching.robots import RobotsFiles, RobotsUnreadable
 from webrec.tools.providers.bounded_body import TooLarge, Unreadable
 from webrec.tools.searching.joining import inside
 from webrec.tools.text_safety import clean
 
-Status = Literal["fetched", "refused", "robots", "failed", "too_large", "not_text", "empty"]
 EXTRACTION_SECONDS = 5.0
 """For one page, waiting for others not counted: a usual page takes some hundredths of a second."""
 PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml", "text/plain"})
-
-
-@dataclass(frozen=True, slots=True)
-class FetchedPage:
-    """What came of one address. `reason`: why there is no text, empty if there is. `bytes`: the body's, decompressed."""
-
-    url: str
-    final_url: str
-    status: Status
-    reason: str = ""
-    title: str = ""
-    text: str = ""
-    time: str = ""
-    bytes: int = 0
+PLAIN_BYTES = 10 * TEXT_CHARACTERS
+"""Of a page without markup: what is read of it to find the text that is kept."""
+_NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"})
+"""Encodings of Python that no page is written in; some take for ever, some raise whatever they are told to do with errors."""
 
 
 class PageFetcher:
@@ -66,15 +54,11 @@ class PageFetcher:
         resolver: Resolver = resolve,
         connector: Connector = connect,
     ) -> None:
-        self._seconds = seconds
+        self._seconds, self._max_bytes = seconds, max_bytes
         self._downloader = Downloader(max_bytes, resolver, connector)
         self._robots = RobotsFiles(self._downloader)
         self._extractor = Extractor()
         self._concurrency = concurrency
-
-    async def fetch_all(self, urls: Sequence[str]) -> list[FetchedPage]:
-        """One page for each address, in their order."""
-        return await asyncio.gather(*(self.fetch(url) for url in urls))
 
     async def fetch(self, url: str) -> FetchedPage:
         """What is at `url`; never raises for what the address or the server does."""
@@ -101,7 +85,7 @@ class PageFetcher:
         except RobotsUnreadable:
             return FetchedPage(url, url, "failed", "the site's robots.txt cannot be read")
         except TooLarge:
-            return FetchedPage(url, url, "too_large", "the page is larger than fetch_bytes")
+            return FetchedPage(url, url, "too_large", "the page is larger than fetch_bytes", bytes=self._max_bytes)
         except WrongType as error:
             return FetchedPage(url, url, "not_text", f"the page is {clean(str(error), 60)}, not text")
         except NotOk as error:
@@ -144,6 +128,7 @@ class PageFetcher:
 
 def _plain(answer: Download) -> str:
     try:
-        return answer.body.decode(answer.charset or "utf-8", "replace")
-    except LookupError:
-        return answer.body.decode("utf-8", "replace")
+        charset = codecs.lookup(answer.charset or "utf-8").name
+        return answer.body[:PLAIN_BYTES].decode("utf-8" if charset in _NO_CHARSETS else charset, "replace")
+    except (LookupError, ValueError):  # no such charset, or one of Python's that makes no text of bytes
+        return answer.body[:PLAIN_BYTES].decode("utf-8", "replace")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ROBOTS_BYTES = 512_000
 """RFC 9309 asks to read at least 500 KiB."""
+MOST_RULES = 300_000
+"""Lines that name a crawler times the other lines: so many rules a reader may have to hold. A second of computing."""
 _REDIRECTS = 5
 _TYPES = frozenset({"text/plain", "text/html", "application/octet-stream", ""})
 
@@ -96,5 +98,10 @@ class RobotsFiles:
 def _parse(body: bytes) -> Rules:
     from protego import Protego
 
-    rules: Protego = Protego.parse(body.decode("utf-8", "replace"))
+    text = body.decode("utf-8-sig", "replace")
+    lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+    crawlers = sum(line[:4].lower() == "user" for line in lines)
+    if crawlers * (len(lines) - crawlers) > MOST_RULES:
+        return _nothing
+    rules: Protego = Protego.parse(text)
     return lambda url: bool(rules.can_fetch(url, AGENT))

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import threading
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -57,19 +58,25 @@ def read_pages(file: Path) -> Iterator[dict[str, Any]]:
         yield {"title": first.lstrip("# "), "text": rest or first}
         return
     opener = gzip.open if file.name.endswith(".gz") else open
-    with opener(file, "rt", encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except ValueError:
-                record = None
-            if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-                raise ConfigurationError(
-                    f"pages_path: line {number} of {file.name} is not a page; write one JSON object with title and text a line"
-                )
-            yield record
+    try:
+        with opener(file, "rt", encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _record(line, f"line {number} of {file.name}")
+    except (OSError, EOFError, zlib.error) as error:
+        raise ConfigurationError(
+            f"pages_path: {file.name} is damaged or cannot be read ({error}); get it again"
+        ) from None
+
+
+def _record(line: str, where: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+        raise ConfigurationError(f"pages_path: {where} is not a page; write one JSON object with title and text a line")
+    return record
 
 
 def open_index(path: Path) -> tantivy.Index:
@@ -113,16 +120,21 @@ def build_index(files: list[Path], folder: Path | None) -> tantivy.Index:
     for file in files:
         for page in read_pages(file):
             document = tantivy.Document()
-            document.add_text("title", str(page.get("title") or ""))
-            document.add_text("text", page["text"])
-            document.add_text("url", str(page.get("url") or ""))
-            document.add_text("time", str(page.get("published") or page.get("time") or ""))
+            document.add_text("title", _storable(page.get("title")))
+            document.add_text("text", _storable(page["text"]))
+            document.add_text("url", _storable(page.get("url")))
+            document.add_text("time", _storable(page.get("published") or page.get("time")))
             document.add_text("authors", json.dumps(page.get("authors") or page.get("author") or []))
             writer.add_document(document)
     writer.commit()
     writer.wait_merging_threads()
     index.reload()
     return index
+
+
+def _storable(value: Any) -> str:
+    """As text without broken surrogates, which JSON can hold and no file can."""
+    return str(value or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 SHORT = 5
@@ -24,13 +26,13 @@ class Mention(NamedTuple):
 def mentions(folded: str, text: str, candidates: Sequence[str]) -> list[Mention]:
     """Every place of a candidate's title, with or without what it has in brackets at its end, in order.
 
-    `folded` is `text` with small letters, of the same length. "Godfather, The (1972)" is also looked for as "the godfather".
+    `folded` is `fold(text)`. "Godfather, The (1972)" is also looked for as "the godfather".
     """
     found = []
     for index, title in enumerate(candidates):
         for name in names_of(title):
             short = len(name) < SHORT
-            within, wanted = (text, name) if short else (folded, name.lower())
+            within, wanted = (text, name) if short else (folded, fold(name))
             start = within.find(wanted)
             while start >= 0:
                 end = start + len(wanted)
@@ -45,3 +47,18 @@ def names_of(title: str) -> list[str]:
     bare = _YEAR.sub("", title.strip())
     forms = [bare, _ARTICLE.sub(r"\2 \1", bare)]
     return [form for form in dict.fromkeys(forms) if len(form) > 1]
+
+
+def fold(text: str) -> str:
+    """Small letters, compatibility forms and straight quotes, character by character: places stay what they were."""
+    return text.lower() if text.isascii() else "".join(map(_fold_character, text))
+
+
+@cache
+def _fold_character(character: str) -> str:
+    if character in "’‘´`":
+        return "'"
+    if character in "“”„«»":
+        return '"'
+    folded = unicodedata.normalize("NFKC", character).lower()
+    return folded if len(folded) == 1 else character

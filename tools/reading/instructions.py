@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
-from webrec.tools.reading.candidate_names import Mention, mentions
+from webrec.tools.reading.candidate_names import Mention, fold, mentions
 from webrec.tools.reading.gibberish import encoded_runs, symbol_runs
 from webrec.tools.reading.instruction_patterns import RULES, Rule
 from webrec.tools.reading.stuffing import stuffed
@@ -81,18 +79,3 @@ def _matches(folded: str, named: Sequence[Mention]) -> Iterator[tuple[Rule, int,
                 reported += 1
                 if reported == MOST_PER_KIND:
                     break
-
-
-def fold(text: str) -> str:
-    """Small letters, compatibility forms and straight quotes, character by character: places stay what they were."""
-    return text.lower() if text.isascii() else "".join(map(_fold_character, text))
-
-
-@cache
-def _fold_character(character: str) -> str:
-    if character in "’‘´`":
-        return "'"
-    if character in "“”„«»":
-        return '"'
-    folded = unicodedata.normalize("NFKC", character).lower()
-    return folded if len(folded) == 1 else character

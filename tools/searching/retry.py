@@ -91,6 +91,8 @@ async def with_retries(
         slept = clock() - begun
         left -= slept
         waited += slept
+        if left <= 0:  # the machine slept longer than was asked
+            raise _given_up(error, made, lost > 0, limit)
 
 
 def _given_up(error: SearchError, made: int, lost: bool, late: str | None) -> SearchError:

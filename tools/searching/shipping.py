@@ -11,13 +11,14 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from webrec.errors import InputError
+from webrec.tools.fetching.fetched_page import foreign_page
 from webrec.tools.page import Page
 from webrec.tools.searching import records
 from webrec.tools.searching.records import Kind, Record
@@ -26,6 +27,8 @@ FORMAT = "webrec-searches"
 VERSION = 1
 LONGEST_LINE = 64_000_000
 """Bytes; no record comes near it."""
+CLOCKS_DIFFER = timedelta(days=1)
+"""How far another machine's clock may be ahead of ours."""
 _PAGES = TypeAdapter(list[Page])
 
 
@@ -49,11 +52,16 @@ class _Line(BaseModel):
             content = json.loads(_PAGES.dump_json(_PAGES.validate_python(content)))
             if json.loads(self.key)[0] != self.provider:
                 raise ValueError("key and provider differ")
-        elif not isinstance(content, dict):
-            raise ValueError("a page is an object")
-        time = datetime.fromisoformat(self.recorded).astimezone(UTC).isoformat(timespec="microseconds")
+        else:
+            content = asdict(foreign_page(content))
+            if content["url"] != self.key:
+                raise ValueError("key and page differ")
+        time = datetime.fromisoformat(self.recorded).astimezone(UTC)
+        if time > datetime.now(UTC) + CLOCKS_DIFFER:
+            raise ValueError("nothing is recorded in the future: it would never expire")
+        recorded = time.isoformat(timespec="microseconds")
         return Record(
-            self.kind, self.key, content, time, self.provider, self.attempts, self.cost_units, self.possibly_billed
+            self.kind, self.key, content, recorded, self.provider, self.attempts, self.cost_units, self.possibly_billed
         )
 
 
@@ -161,7 +169,7 @@ def _records(name: str, lines: gzip.GzipFile) -> Iterator[Record]:
         count += 1
         try:
             yield _Line.model_validate(value).to_record()
-        except (ValidationError, ValueError, TypeError, LookupError):
+        except (ValidationError, ValueError, TypeError, LookupError, OverflowError, RecursionError):
             raise InputError(f"{name}: line {count + 1} is no record; get the file again") from None
     raise InputError(f"{name}: it is damaged (the checksum at its end does not fit); get it again")
 

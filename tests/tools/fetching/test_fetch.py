@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from webrec.tools.fetching.fetch import PLAIN_BYTES
+
 from ...web_site import (  # noqa: TID252
     ARTICLE,
     PARAGRAPHS,
@@ -21,6 +23,7 @@ from ...web_site import (  # noqa: TID252
     bomb,
     cut_off,
     drip,
+    fetch_all,
     fetched,
     fetching,
     huge,
@@ -28,6 +31,18 @@ from ...web_site import (  # noqa: TID252
     plain,
     redirect,
 )
+
+ODD_CHARSETS = [
+    "nonsense",
+    "idna",
+    "punycode",
+    "undefined",
+    "unicode_escape",
+    "Raw-Unicode-Escape",
+    "UTF-7",
+    "hex",
+    "rot13",
+]
 
 
 async def test_main_text_title_and_date() -> None:
@@ -54,6 +69,7 @@ async def test_main_text_title_and_date() -> None:
         ("Grüße aus Köln. " * 20, "text/html"),
         ("Grüße aus Köln. " * 20, "text/html; charset=nonsense"),
         ("Grüße aus Köln. " * 20, "application/xhtml+xml"),
+        *(("Grüße aus Köln. " * 20, f"text/plain; charset={name}") for name in ODD_CHARSETS),
     ],
 )
 async def test_charsets_and_types(body: str, kind: str) -> None:
@@ -74,6 +90,12 @@ async def test_text_is_cleaned() -> None:
     page = await fetched({"/page": lambda h: h.answer("a\x1b[31mb\x00c\n" * 30_000, kind="text/plain")})
     assert page.text.startswith("abc abc")
     assert len(page.text) <= 20_000
+
+
+async def test_of_a_long_page_without_markup_the_beginning_is_read() -> None:
+    """Cleaning all of it would hold up everything else in the process."""
+    page = await fetched({"/page": lambda h: h.answer(" " * PLAIN_BYTES + "late", kind="text/plain")})
+    assert (page.status, page.bytes) == ("empty", PLAIN_BYTES + 4)
 
 
 FAULTS: list[tuple[str, Route, str, str]] = [
@@ -187,7 +209,7 @@ async def test_refused_before_anything_is_resolved_or_sent() -> None:
         "http://intranet/",
     ]
     async with fetching({}) as (site, fetcher):
-        pages = await fetcher.fetch_all(urls)
+        pages = await fetch_all(fetcher, urls)
         assert (site.resolved, site.connected, site.log) == ([], [], [])
     assert [page.status for page in pages] == ["refused"] * len(urls)
     assert [page.url for page in pages] == urls
@@ -208,7 +230,7 @@ async def test_many_pages_in_order_and_no_more_at_a_time_than_allowed() -> None:
 
     urls = [f"http://site{n}.example/page" for n in range(9)]
     async with fetching({"/page": slow}, concurrency=3) as (_, fetcher):
-        pages = await fetcher.fetch_all(urls)
+        pages = await fetch_all(fetcher, urls)
     assert [page.url for page in pages] == urls
     assert all(f"site{n}.example" in page.text for n, page in enumerate(pages))
     assert most == 3
@@ -226,7 +248,7 @@ async def test_one_page_of_a_site_at_a_time() -> None:
         handler.answer(ARTICLE)
 
     async with fetching({f"/{n}": slow for n in range(4)}) as (site, fetcher):
-        pages = await fetcher.fetch_all([f"http://site.example/{n}" for n in range(4)])
+        pages = await fetch_all(fetcher, [f"http://site.example/{n}" for n in range(4)])
         assert [path for _, path, _ in site.log].count("/robots.txt") == 1
     assert {page.status for page in pages} == {"fetched"}
     assert most == 1
@@ -235,7 +257,7 @@ async def test_one_page_of_a_site_at_a_time() -> None:
         fetching({f"/{n}": slow for n in range(4)}) as (_, other),
     ):
         urls = [f"http://site.example/{n}" for n in range(4)]
-        both = await asyncio.gather(one.fetch_all(urls), other.fetch_all(urls))
+        both = await asyncio.gather(fetch_all(one, urls), fetch_all(other, urls))
     assert {page.status for pages in both for page in pages} == {"fetched"}
     assert most == 1
 
@@ -244,7 +266,7 @@ async def test_a_page_made_to_take_for_ever_is_given_up(monkeypatch: pytest.Monk
     monkeypatch.setattr("webrec.tools.fetching.fetch.EXTRACTION_SECONDS", 1.5)
     endless = "<p>a b c d e f g" * 300_000
     async with fetching({"/endless": endless, "/page": ARTICLE}, max_bytes=10_000_000) as (_, fetcher):
-        page, other = await fetcher.fetch_all(["http://site.example/endless", "http://other.example/page"])
+        page, other = await fetch_all(fetcher, ["http://site.example/endless", "http://other.example/page"])
         after = await fetcher.fetch("http://site.example/page")
     assert page.status == "failed"
     assert "within 1.5 s" in page.reason
@@ -321,7 +343,7 @@ async def test_nothing_is_left_behind() -> None:
     async with fetching({"/page": drip}, seconds=0.1) as (_, fetcher):
         await fetcher.fetch("http://site.example/page")
         before = process.num_fds()
-        await fetcher.fetch_all([f"http://site{n}.example/page" for n in range(30)])
+        await fetch_all(fetcher, [f"http://site{n}.example/page" for n in range(30)])
     deadline = time.monotonic() + 20  # the server's own ends, in this process too, close a little later
     while process.num_fds() > before and time.monotonic() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.05)

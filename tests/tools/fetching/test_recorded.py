@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import pytest
 
 from webrec.errors import NotRecordedError
 from webrec.nodes.context import RunContext
-from webrec.tools.fetching.fetch import FetchedPage, PageFetcher
+from webrec.tools.fetching.fetch import PageFetcher
+from webrec.tools.fetching.fetched_page import FetchedPage
 from webrec.tools.fetching.recorded import FetchSettings, fetch_recorded
 from webrec.tools.searching.store import SearchStore
 
@@ -77,4 +80,23 @@ async def test_limits_reach_the_fetcher(recording: Recording) -> None:
     assert page.status == "fetched"
     recording.site.server.routes["/big"] = lambda h: h.answer("x" * 2_000, kind="text/plain")  # type: ignore[attr-defined]
     (page,) = await recording.fetch("http://site.example/big", fetch_bytes=1_000)
-    assert (page.status, page.text) == ("too_large", "")
+    assert (page.status, page.text, page.bytes) == ("too_large", "", 1_000)
+    (page,) = await recording.fetch("http://site.example/big", fetch_bytes=1_000)
+    assert recording.site.paths().count("/big") == 1
+    (page,) = await recording.fetch("http://site.example/big", fetch_bytes=5_000)
+    assert (page.status, len(page.text)) == ("fetched", 2_000)
+
+
+async def test_pages_are_recorded_as_they_come(recording: Recording) -> None:
+    """Cut off while one is waited for, the others are not fetched again."""
+    hold = threading.Event()
+    recording.site.server.routes["/slow"] = lambda h: (hold.wait(10), h.answer("late", kind="text/plain"))  # type: ignore[attr-defined]
+    task = asyncio.create_task(recording.fetch(GOOD, "http://other.example/slow"))
+    while await recording.store.find("page", GOOD, None) is None:  # noqa: ASYNC110 (the store tells nobody)
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    hold.set()
+    assert statuses(await recording.fetch(GOOD)) == ["fetched"]
+    assert recording.site.paths().count("/good") == 1

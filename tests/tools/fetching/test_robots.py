@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ...web_site import ARTICLE, Handler, Route, bomb, fetched, fetching, huge, plain, redirect  # noqa: TID252
+from ...web_site import ARTICLE, Handler, Route, bomb, fetch_all, fetched, fetching, huge, plain, redirect  # noqa: TID252
 
 ROBOTS: list[tuple[str, Route | None, str]] = [
     ("none", None, "fetched"),
@@ -29,6 +29,9 @@ ROBOTS: list[tuple[str, Route | None, str]] = [
     ("moved", redirect("/robots2.txt"), "robots"),
     ("loop", redirect("/robots.txt"), "fetched"),
     ("moved to loopback", redirect("http://127.0.0.1/robots.txt"), "refused"),
+    ("with a byte order mark", lambda h: h.answer("\ufeffUser-agent: *\nDisallow: /", kind="text/plain"), "robots"),
+    ("rules by rules", lambda h: h.answer("useragent:X\n" * 1_000 + "allow:/Y\n" * 1_000, kind=""), "failed"),
+    ("many of both", lambda h: h.answer("useragent:X\nallow:/Y\n" * 400, kind=""), "fetched"),
     ("compressed", lambda h: h.answer(gzip.compress(b"User-agent: *\nDisallow: /"), Content_Encoding="gzip"), "robots"),
 ]
 
@@ -61,7 +64,7 @@ async def test_robots_of_each_site_and_of_redirects() -> None:
     routes: dict[str, Route] = {"/robots.txt": by_site, "/page": ARTICLE, "/go": redirect("http://closed.example/page")}
     async with fetching(routes) as (site, fetcher):
         addresses = [f"http://{n}.example/page" for n in ("open", "closed")]
-        pages = await fetcher.fetch_all([*addresses, "http://open.example/go", "http://closed.example:8080/page"])
+        pages = await fetch_all(fetcher, [*addresses, "http://open.example/go", "http://closed.example:8080/page"])
         assert {host for host, path, _ in site.log if path == "/page"} == {"open.example", "closed.example:8080"}
     assert [page.status for page in pages] == ["fetched", "robots", "robots", "fetched"]
 

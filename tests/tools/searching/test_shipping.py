@@ -7,6 +7,7 @@ import hashlib
 import json
 import string
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from webrec.errors import InputError
+from webrec.tools.fetching.fetched_page import FetchedPage
 from webrec.tools.page import Page
 from webrec.tools.searching import records, shipping
 from webrec.tools.searching.records import Record, search_key
 from webrec.tools.searching.shipping import Imported, check_export, export_records, import_records
 from webrec.tools.searching.store import SearchStore
+from webrec.tools.text_safety import clean
 
 NOON = "2024-02-29T12:00:00.000000+00:00"
 LATER = "2024-03-01T12:00:00.000000+00:00"
@@ -33,6 +36,10 @@ def search(query: str, time: str = NOON, provider: str = "p", **page: Any) -> Re
 def fill(store: SearchStore, *made: Record) -> None:
     for record in made:
         store.run_now(lambda c, r=record: records.put(c, r), write=True)
+
+
+def fetched(url: str, text: str) -> Record:
+    return Record("page", url, asdict(FetchedPage(url, url, "fetched", text=text)), NOON)
 
 
 def held(store: SearchStore) -> list[Record]:
@@ -58,7 +65,7 @@ def test_everything_comes_back(rows: list[tuple[str, str, str, float]], pages: d
         one, two = SearchStore(folder / "one"), SearchStore(folder / "two")
         made = [search(q, title=t, snippet=s, score=None if score != score else score) for q, t, s, score in rows]
         finite = [r for r in made if r.content[0]["score"] not in {float("inf"), -float("inf")}]
-        fill(one, *finite, *(Record("page", url or "u", {"text": text}, NOON) for url, text in pages.items()))
+        fill(one, *finite, *(fetched(clean(url) or "u", clean(text)) for url, text in pages.items()))
         count = export(one, folder / "a.gz")
         assert count == check_export(folder / "a.gz") == len(held(one))
         assert take_over(two, folder / "a.gz") == Imported(new=count, newer=0, kept=0)
@@ -109,6 +116,11 @@ def changed(line: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return line | changes
 
 
+def page_line(**fields: Any) -> dict[str, Any]:
+    url = "http://a.example"
+    return {"kind": "page", "key": url, "content": {"url": url, "final_url": url, "status": "fetched"} | fields}
+
+
 @pytest.mark.parametrize(
     ("damage", "sign", "says"),
     [
@@ -130,6 +142,13 @@ def changed(line: dict[str, Any], **changes: Any) -> dict[str, Any]:
         (lambda f: [f[0], changed(f[1], key="no JSON"), *f[2:]], True, "line 2 is no record"),
         (lambda f: [f[0], changed(f[1], kind="page"), *f[2:]], True, "line 2 is no record"),
         (lambda f: [f[0], changed(f[1], more=1), *f[2:]], True, "line 2 is no record"),
+        (lambda f: [f[0], changed(f[1], recorded="0001-01-01T00:00:00+14:00"), *f[2:]], True, "line 2 is no record"),
+        (lambda f: [f[0], changed(f[1], recorded="2999-01-01T00:00:00+00:00"), *f[2:]], True, "line 2 is no record"),
+        (lambda f: [f[0], changed(f[1], key="[" * 100_000), *f[2:]], True, "line 2 is no record"),
+        (lambda f: [f[0], changed(f[1], **page_line(status="odd")), *f[2:]], True, "line 2 is no record"),
+        (lambda f: [f[0], changed(f[1], **page_line(bytes=float("nan"))), *f[2:]], True, "line 2 is no record"),
+        (lambda f: [f[0], changed(f[1], **page_line(more=1)), *f[2:]], True, "line 2 is no record"),
+        (lambda f: [f[0], changed(f[1], **page_line(url="http://b.example")), *f[2:]], True, "line 2 is no record"),
     ],
 )
 def test_a_damaged_file_changes_nothing(store: SearchStore, tmp_path: Path, damage: Any, sign: bool, says: str) -> None:
@@ -178,6 +197,27 @@ def test_foreign_text_is_cleaned_on_import(store: SearchStore, tmp_path: Path) -
     take_over(other, file)
     (page,) = held(other)[0].content
     assert (page["title"], page["url"], len(page["snippet"])) == ("ab", "", 2_000)
+    other.close()
+
+
+def test_a_foreign_page_is_cleaned_on_import(store: SearchStore, tmp_path: Path) -> None:
+    file = tmp_path / "f.gz"
+    fill(store, search("a"))
+    export(store, file)
+    lines = lines_of(file)
+    hidden = {
+        "title": "a\x1b]0;evil\x07b",
+        "text": "c\u202ed" + "x" * 30_000,
+        "final_url": "file:///etc/passwd",
+        "time": "\u202e2014",
+    }
+    lines[1] |= page_line(**hidden)
+    write(file, lines, sign=True)
+    other = SearchStore(tmp_path / "other")
+    take_over(other, file)
+    page = held(other)[0].content
+    assert (page["title"], page["text"][:2], len(page["text"])) == ("ab", "cd", 20_000)
+    assert (page["url"], page["final_url"], page["time"]) == ("http://a.example", "", "2014")
     other.close()
 
 
