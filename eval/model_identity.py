@@ -10,14 +10,13 @@ from webrec.models.config import DEFAULT_BACKBONE, BackboneConfig
 
 
 def backbone_identity(config: BackboneConfig) -> str:
-    """Name, and for a folder a digest of what it holds."""
+    """Name, and for a folder a digest of what it holds: weights, settings, tokenizer, chat template."""
     folder = Path(config.backbone).expanduser()
     if config.backbone == DEFAULT_BACKBONE or not folder.is_dir():
         return config.backbone if config.revision is None else f"{config.backbone} at {config.revision}"
     digest = hashlib.sha256()
-    for file in sorted([folder / "config.json", folder / "tokenizer.json", *folder.glob("*.safetensors")]):
-        if file.is_file():
-            digest.update(f"{file.name}\0".encode() + _digest_of(file))
+    for file in sorted(path for path in folder.iterdir() if path.suffix in {".json", ".jinja", ".safetensors"}):
+        digest.update(f"{file.name}\0".encode() + _digest_of(file))
     return f"{folder.name} ({digest.hexdigest()[:16]})"
 
 

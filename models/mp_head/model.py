@@ -103,15 +103,18 @@ class MPHead(nn.Module):
         self._hooks, self._attentions = [], []
         self.task.unfollow()
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `adapter_config.json` and `adapter_model.safetensors` into `folder`, made if need be."""
+    def save_pretrained(self, folder: str | Path, *, with_peft: bool = False) -> None:
+        """Write `adapter_config.json` and `adapter_model.safetensors` into `folder`, made if need be.
+
+        `with_peft`: whether what was trained with it is saved beside it, and belongs to it.
+        """
         self.task.refresh()
         tensors = {
             name: tensor.detach().cpu().contiguous()
             for name, tensor in self.state_dict().items()
             if name not in self._repeated()
         }
-        write_head(Path(folder), HeadFiles(self.config, self.shape, tensors, version("webrec")))
+        write_head(Path(folder), HeadFiles(self.config, self.shape, tensors, version("webrec"), with_peft))
 
     @classmethod
     def from_pretrained(cls, name: str | Path, revision: str | None = None) -> MPHead:

@@ -87,7 +87,11 @@ class _Run:
         self.adapted, self.train_set, self.valid_set = adapted, train_set, valid_set
         self.config, self.output, self.rank, self.world = config, output, rank, world
         self.wrap, self.on_event = wrap, on_event
-        self.checkpoints = Checkpoints(output, {**fingerprint, **config.model_dump(mode="json")})
+        llama = adapted.llama
+        computed = (
+            f"{str(llama.dtype).removeprefix('torch.')} on {llama.device.type}"  # `auto` is another thing elsewhere
+        )
+        self.checkpoints = Checkpoints(output, {**fingerprint, "computed": computed, **config.model_dump(mode="json")})
         self.batches = math.ceil(len(train_set) / config.batch_size)  # of an epoch
         self.total = self.batches * config.epochs
         self.progress = Progress()
@@ -112,9 +116,10 @@ class _Run:
         if self.rank == 0:
             settle(self.output / ADAPTER_FOLDER)
             self.output.mkdir(parents=True, exist_ok=True)
-        resumed = self.checkpoints.restore(self.trained, self.optimiser)
         if self.world > 1:
-            torch.distributed.barrier()  # nobody writes before all have read
+            torch.distributed.barrier()  # the first one has waited for whoever wrote before
+        resumed = self.checkpoints.restore(self.trained, self.optimiser)
+        self._agree(resumed)
         self.metrics = None
         if self.rank == 0:
             self.metrics = MetricsLog(self.output, None if resumed is None else resumed.step)
@@ -130,10 +135,10 @@ class _Run:
             while self.progress.step < self.total and not self._exhausted():
                 self._step()
                 step, ends = self.progress.step, self.progress.step == self.total
-                if ends or step % self.config.validate_every == 0:
-                    self._validate()
+                # The adapter in the folder and what is known of it go together.
+                better = (ends or step % self.config.validate_every == 0) and self._validate()
                 stopping = self.world == 1 and stop()
-                if ends or stopping or step % self.config.checkpoint_every == 0:
+                if ends or stopping or better or step % self.config.checkpoint_every == 0:
                     self._checkpoint()
                 if stopping and not ends:
                     raise KeyboardInterrupt
@@ -143,6 +148,18 @@ class _Run:
         if self.progress.step < self.total:
             self.on_event({"event": "stopped_early", "step": self.progress.step, "steps": self.total})
         return self._finish()
+
+    def _agree(self, resumed: Progress | None) -> None:
+        """Wait until all have read, so that nobody writes before; raise `TrainingError` if they go on from different checkpoints."""
+        if self.world == 1:
+            return
+        found: list[Progress | None] = [None] * self.world
+        torch.distributed.all_gather_object(found, resumed)
+        if any(other != resumed for other in found):
+            steps = ", ".join("none" if other is None else f"step {other.step}" for other in found)
+            raise TrainingError(
+                f"output: the workers found different checkpoints ({steps}); give a folder that all of them see alike, and start again"
+            )
 
     def _exhausted(self) -> bool:
         return self.progress.without_gain >= self.config.patience
@@ -222,14 +239,16 @@ class _Run:
         if self.world > 1:
             torch.distributed.all_reduce(tensor)
 
-    def _validate(self) -> None:
+    def _validate(self) -> bool:
+        """Whether it is the best so far, whose adapter is then kept."""
         began, progress = time.perf_counter(), self.progress
         found = validate(
             self.adapted, self.valid_set, self.config, rank=self.rank, world=self.world, add_up=self._add_up
         )
         if progress.step == 0:
             progress.first = found.ndcg10
-        if found.ndcg10 > progress.best:
+        better = found.ndcg10 > progress.best
+        if better:
             progress.best, progress.best_step, progress.without_gain = found.ndcg10, progress.step, 0
             if self.rank == 0:
                 write_folder(self.output / ADAPTER_FOLDER, self.adapted.save_pretrained)
@@ -238,6 +257,7 @@ class _Run:
         self._tell(
             {"kind": "validation", "step": progress.step, **asdict(found), "seconds": time.perf_counter() - began}
         )
+        return better
 
     def _tell(self, row: dict[str, Any]) -> None:
         if self.metrics is not None:

@@ -24,6 +24,10 @@ def test_a_backbone_is_its_files(tiny_bytes: Path, tmp_path: Path) -> None:
     whole[-1] ^= 1  # the last weight of the last tensor
     weights.write_bytes(whole)
     assert backbone_identity(BackboneConfig(backbone=str(copy))) != before
+    for name in ("chat_template.jinja", "tokenizer_config.json", "tokenizer.json"):
+        before = backbone_identity(BackboneConfig(backbone=str(copy)))
+        (copy / name).write_text((copy / name).read_text() + " " if (copy / name).exists() else "{{ messages }}")
+        assert backbone_identity(BackboneConfig(backbone=str(copy))) != before, name
     assert backbone_identity(BackboneConfig(backbone="a/b", revision="v1")) == "a/b at v1"
 
 

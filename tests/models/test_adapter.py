@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from webrec.errors import ConfigurationError
 from webrec.models.adapter import AdaptedLlama
@@ -160,3 +162,52 @@ def test_an_adapter_of_another_backbone(
     trained_alike(of, "lora", head).save_pretrained(tmp_path)
     with pytest.raises(ConfigurationError, match=message):
         with_adapter(on, tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["missing", "more", "shape"])
+@pytest.mark.parametrize(("tuning", "head"), [("lora", "none"), ("lora", "literal"), ("soft_prompt", "none")])
+def test_an_adapter_that_lacks_a_tensor_is_refused_not_made_up(
+    backbone: Backbone, tmp_path: Path, tuning: str, head: str, damage: str
+) -> None:
+    trained_alike(backbone, tuning, head).save_pretrained(tmp_path)
+    file = tmp_path / ("" if head == "none" else "peft") / "adapter_model.safetensors"
+    tensors = load_file(file)
+    name = sorted(tensors)[-1]
+    if damage == "more":
+        tensors[name.replace("layers.1", "layers.7") + ".more"] = tensors[name].clone()
+    elif damage == "shape":
+        tensors[name] = tensors[name][1:]
+    else:
+        del tensors[name]
+    save_file(tensors or {"other": torch.zeros(1)}, file, metadata={"format": "pt"})
+    with pytest.raises(ConfigurationError, match=r"adapter: .*does not fit this backbone or is damaged"):
+        with_adapter(backbone, tmp_path)
+
+
+def test_a_head_without_what_was_trained_with_it_is_refused(backbone: Backbone, tmp_path: Path) -> None:
+    trained_alike(backbone, "lora", "literal").save_pretrained(tmp_path)
+    shutil.rmtree(tmp_path / "peft")
+    with pytest.raises(ConfigurationError, match=r"adapter: .* lacks its folder peft"):
+        with_adapter(backbone, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"revision": "v1"}, "revision: .* is a folder, which has no revisions"),
+        (
+            {"backbone": "smollm2-135m-instruct", "revision": "v1"},
+            "revision: .* comes from PyPI, which has no revisions",
+        ),
+        ({"adapter_revision": "v1"}, "adapter_revision: there is no adapter"),
+        ({"adapter": "FOLDER", "adapter_revision": "v1"}, "adapter_revision: .* is a folder, which has no revisions"),
+    ],
+)
+def test_a_revision_of_what_has_none_is_refused(
+    backbone: Backbone, tmp_path: Path, settings: dict[str, str], says: str
+) -> None:
+    if "adapter" in settings:
+        trained_alike(backbone, "lora", "none").save_pretrained(tmp_path)
+        settings = settings | {"adapter": str(tmp_path)}
+    with pytest.raises(ConfigurationError, match=f"^{says}"):
+        get_backbone(BackboneConfig(**{"backbone": backbone.name, "dtype": "float32", **settings}))  # type: ignore[arg-type]

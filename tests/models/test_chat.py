@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Metaspace
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from webrec.errors import ConfigurationError
 from webrec.models.backbone import Backbone
@@ -146,9 +149,32 @@ def test_threads_and_other_users_of_the_tokenizer_change_nothing(backbone: Backb
     assert results == [alone] * 4
 
 
-def test_answers_follow_a_space_only_without_a_template(backbone: Backbone) -> None:
+def test_answers_follow_one_space_where_there_is_no_template(backbone: Backbone) -> None:
     chat = backbone.chat
-    assert chat.encode_answer("soap") == chat.encode("soap" if chat.has_template else " soap")
+    if chat.has_template:
+        assert chat.encode_answer("soap") == chat.encode("soap")
+    else:
+        assert chat.encode("Buy") + chat.encode_answer("soap") == chat.encode("Buy soap")
+
+
+@pytest.mark.parametrize("own_space", [True, False])
+def test_a_tokenizer_that_puts_a_space_in_front_gets_no_second_one(own_space: bool) -> None:
+    """As LLaMA 2's does, and others do not."""
+    words = ["<unk>", "\u2581", "\u2581buy", "\u2581soap", "buy", "soap", "\u2581x", "\u2581a", "x", "a"]
+    made = Tokenizer(WordLevel({word: place for place, word in enumerate(words)}, unk_token="<unk>"))
+    made.pre_tokenizer = Metaspace(prepend_scheme="always" if own_space else "never")
+    chat = ChatEncoder(PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>"))
+    assert chat.encode("buy soap") == [words.index("\u2581buy" if own_space else "buy"), words.index("\u2581soap")]
+    assert chat.encode("buy") + chat.encode_answer("soap") == chat.encode("buy soap")
+
+
+def test_a_template_that_tells_the_date_says_the_same_every_day(tiny_bytes: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bytes)
+    tokenizer.chat_template = (
+        "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+        "Today Date: {{ date_string }} {{ messages[0]['content'] }}"
+    )
+    assert "Today Date: 26 Jul 2024" in ChatEncoder(tokenizer).decode(ChatEncoder(tokenizer).encode_turn("soap"))
 
 
 def test_decoding_keeps_spaces_and_leaves_special_tokens_out(backbone: Backbone) -> None:

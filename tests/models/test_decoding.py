@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -14,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GenerationConfig, LlamaForCausalLM
 
-from webrec.errors import RunCancelled
+from webrec.errors import ConfigurationError, RunCancelled
 from webrec.models import decode_queue
 from webrec.models.backbone import Backbone
 from webrec.models.decode_step import DecodeStep
 from webrec.models.decoding import Decoded, decode_greedily
-from webrec.models.text_in_progress import entropy_of, repeats_itself
+from webrec.models.text_in_progress import TextInProgress, entropy_of, repeats_itself
 
 PROMPT = "What does this user like, and which qualities should the next item have?"
 
@@ -120,6 +121,14 @@ def test_entropy_equals_float64(scale: float) -> None:
     logits[::2, ::3] = -torch.inf
     expected = [reference_entropy(row) for row in logits]
     assert entropy_of(logits).tolist() == pytest.approx(expected, abs=2e-5)
+
+
+def test_what_is_no_number_is_refused() -> None:
+    assert math.isnan(float(entropy_of(torch.tensor([1.0, float("nan"), 0.0]))))
+    assert float(entropy_of(torch.tensor([0.0, float("-inf"), 0.0]))) == pytest.approx(math.log(2))
+    text = TextInProgress([1], 5, frozenset(), None)
+    with pytest.raises(ConfigurationError, match=r"^dtype: "):
+        text.take(0, float("nan"))
 
 
 def test_entropy_of_certainty_and_of_ignorance() -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from webrec.errors import RunCancelled
-from webrec.models.backbone import Backbone, get_backbone
+from webrec.errors import ConfigurationError, RunCancelled
+from webrec.models.backbone import Backbone, get_backbone, sharing_weights
 from webrec.models.config import BackboneConfig
 from webrec.models.scoring import CandidateLikelihood, score_candidates
 
@@ -106,6 +106,17 @@ def test_nothing_to_score_is_an_error(backbone: Backbone) -> None:
         score_candidates(backbone, [5], [[6], []])
     with pytest.raises(ValueError, match="at least one token"):
         score_candidates(backbone, [], [[6]])
+
+
+def test_likelihoods_that_are_no_numbers_are_refused(backbone: Backbone) -> None:
+    """As in float16, where they overflow: they would rank in the order of the prompt."""
+    broken = replace(backbone, model=sharing_weights(backbone.model))
+    broken.model.model.norm.weight = torch.nn.Parameter(torch.full_like(broken.model.model.norm.weight, float("inf")))
+    with pytest.raises(
+        ConfigurationError, match=r"^dtype: the likelihoods that the backbone computes in float32 are no num"
+    ):
+        score_candidates(broken, [5, 6], [[7, 8], [9]])
+    assert all(c.total < 0 for c in score_candidates(backbone, [5, 6], [[7, 8], [9]]))
 
 
 def test_cancelled_between_packs(backbone: Backbone) -> None:

@@ -118,3 +118,12 @@ def test_labels_by_name_with_a_mask_by_position(tiny_llama: Path) -> None:
         with torch.no_grad():
             found = model(ids, real, labels=labels).logits
         torch.testing.assert_close(found[0, 4:], expected[0, 4:], rtol=0, atol=1e-10)
+
+
+def test_a_model_whose_cache_is_off_by_itself(tiny_llama: Path) -> None:
+    """As gradient checkpointing leaves it: nobody says so in the call."""
+    attached = attach(load(tiny_llama), **HEADS["literal"])
+    ids = tokens(attached.llama, 1, 9)
+    attached.llama.config.use_cache = False
+    refused("node_mask: without a cache", attached, ids)
+    attached.logits(ids, node_mask=torch.tensor([before(9, 6)]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,29 @@ def test_every_head(tmp_path: Path, head: str) -> None:
 def test_every_remainder(tmp_path: Path, tuning: str, micro_batch: int, examples: int, loss: str) -> None:
     config = {**CONFIG, "micro_batch": micro_batch, "loss": loss}
     check_two_are_one(tmp_path, {"tuning": tuning, "head": HEADS["literal"]}, config, examples)
+
+
+@pytest.mark.slow
+def test_processes_that_find_different_checkpoints_do_not_go_on(tmp_path: Path) -> None:
+    """As where a folder is no shared one: averaged gradients of different steps would train nothing that anybody asked for."""
+    both = [tmp_path / "one", tmp_path / "other"]
+    options: dict[str, Any] = {
+        "adapter": {"head": None},
+        "config": CONFIG | {"keep_checkpoints": 9},
+        "train": 8,
+        "valid": 5,
+        "world": 2,
+    }
+    assert run_worker(output=str(both[0]), **options)["statuses"] == [0, 0]
+    (both[0] / "result.json").unlink()
+    (both[0] / "rendezvous").unlink(missing_ok=True)
+    newest = sorted((both[0] / "checkpoints").glob("step-*"))[-1]
+    shutil.rmtree(newest)
+    shutil.copytree(both[0], both[1])
+    shutil.rmtree(sorted((both[1] / "checkpoints").glob("step-*"))[-1])
+    answer = run_worker(output=str(both[0]), outputs={"1": str(both[1])}, **options)
+    assert answer["statuses"] == [1, 1]
+    assert "TrainingError: output: the workers found different checkpoints (step 2, step 0)" in answer["errors"]
+    assert not (both[0] / "result.json").exists()
+    answer = run_worker(output=str(both[0]), **options)
+    assert answer["statuses"] == [0, 0], answer["errors"]

@@ -98,7 +98,7 @@ def _train(options: dict[str, Any], rank: int = 0, world: int = 1, rendezvous: s
         torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
     config = TrainingConfig(**options["config"])
     train_set, valid_set = task(options["train"], 1), task(options["valid"], 2)
-    output = Path(options["output"])
+    output = Path(options.get("outputs", {}).get(str(rank), options["output"]))
     train(adapted, train_set, valid_set, config, output, fingerprint={}, rank=rank, world=world, wrap=wrap)
     parameters = sum(float(p.detach().double().sum()) for p in adapted.trained().values())
     (output / f"rank-{rank}.json").write_text(json.dumps(parameters))
@@ -140,7 +140,7 @@ def _kill_again_and_again(options: dict[str, Any]) -> dict[str, Any]:
 def _together(options: dict[str, Any]) -> dict[str, Any]:
     """One run by `world` processes."""
     world = options["world"]
-    Path(options["output"]).mkdir(parents=True)
+    Path(options["output"]).mkdir(parents=True, exist_ok=True)
     meeting = str(Path(options["output"]) / "rendezvous")
     children = [_forked(lambda rank=rank: _train(options, rank, world, meeting)) for rank in range(world)]
     return {"statuses": [os.WEXITSTATUS(os.waitpid(child, 0)[1]) for child in children]}
