@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from webrec.models.chat import ChatEncoder
 from webrec.models.config import PromptForm
+from webrec.nodes.edited import pages_of
 from webrec.nodes.prompt import User, scoring_prompt, user_of
 from webrec.nodes.query_strategies import query_of, retrieval_off
 from webrec.nodes.run import Run, Update
-from webrec.nodes.schema import PageEvidence, PromptEvidence
+from webrec.nodes.schema import PromptEvidence, RetrievalState
 from webrec.nodes.state import State
 from webrec.nodes.validation import check_room
 from webrec.tools.reading.sentences import cut_at_sentence
@@ -23,7 +24,7 @@ def augment(state: State, run: Run) -> Update:
     backbone = run.scorer()  # whose soft prompt, if any, takes room
     user = user_of(state, run.context)
     limit = min(run.context.prompt_tokens or backbone.context_length, backbone.context_length)
-    found = [PageEvidence.model_validate(p) for p in state["pages"]]
+    found = pages_of(state)
     text, bodies = fit_pages(
         backbone.chat,
         user,
@@ -52,17 +53,21 @@ def augment(state: State, run: Run) -> Update:
         ]
         stated = ", ".join(f"{what} is limited to {cap:,} tokens" for what, cap in caps if cap is not None)
         warnings.append(f"{stated}: {shortened} pages were shortened, {prompt.pages_dropped} left out")
-    retrieval = state["retrieval"]
-    if retrieval_off(run.context):
-        retrieval = "off"
-    elif not query_of(state):
-        retrieval = "no_keywords"
     return {
         "pages": [p.model_dump() for p in pages],
         "prompt": prompt.model_dump(),
-        "retrieval": retrieval,
+        "retrieval": "found" if found else _without_pages(state, run),
         "warnings": warnings,
     }
+
+
+def _without_pages(state: State, run: Run) -> RetrievalState:
+    """Why there is no page; those that somebody took out of a paused run were left out."""
+    if retrieval_off(run.context):
+        return "off"
+    if not query_of(state):
+        return "no_keywords"
+    return "left_out" if state["retrieval"] == "found" else state["retrieval"]
 
 
 def fit_pages(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
@@ -36,7 +36,16 @@ class RunContext(
     ScoreConfig,
     CrowdConfig,
 ):
-    """Settings of one run. Each concern's own object is a base class."""
+    """Settings of one run. Each concern's own object is a base class. Raises `ConfigurationError` naming the first wrong one."""
+
+    if not TYPE_CHECKING:  # whose signature stays the fields'
+
+        def __init__(self, **settings: Any) -> None:
+            """As LangGraph makes it from what a run is given, before any node could explain what is wrong."""
+            try:
+                super().__init__(**settings)
+            except ValidationError as error:
+                raise ConfigurationError(first_error(error)) from None
 
     retrieval: bool = Field(default=True, description="Read the web before recommending; off scores the bare prompt.")
     query_strategy: str = Field(
@@ -65,9 +74,9 @@ def make_context(settings: RunContext | dict[str, Any] | None) -> RunContext:
 
 
 def effective_context(given: RunContext | dict[str, Any] | None, state: Mapping[str, Any]) -> RunContext:
-    """What a node or edge goes by: the settings given to this call, else those the run began with.
+    """What a node or edge goes by: the settings that the run began with, and in their place those given to this call.
 
-    So a paused run that is resumed without settings keeps its own. A server gives none as an empty object.
+    So a paused run that is resumed with one setting, or with none, keeps its others. A server gives none as an empty object.
     """
-    said = given.model_fields_set if isinstance(given, RunContext) else given
-    return make_context(given if said else state.get("settings"))
+    said = given.model_dump(include=given.model_fields_set) if isinstance(given, RunContext) else given
+    return make_context({**state.get("settings", {}), **(said or {})})

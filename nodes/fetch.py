@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from webrec.nodes.edited import pages_of
 from webrec.nodes.run import Run, Update
-from webrec.nodes.schema import PageEvidence
 from webrec.nodes.search import pool_size
 from webrec.nodes.state import State
 from webrec.tools.fetching.recorded import fetch_recorded
@@ -16,7 +16,7 @@ async def fetch(state: State, run: Run) -> Update:
     Of the dates that provider and page state, the later one counts: a page may have changed since it was found. Raises
     `NotRecordedError` in a replay for a page that was not recorded.
     """
-    pages = [PageEvidence.model_validate(p) for p in state["pages"]]
+    pages = pages_of(state)
     wanted = [p.url for p in pages if p.url][: pool_size(run.context)]
     fetched = {page.url: page for page in await fetch_recorded(wanted, run.context)}
     for page in pages:

@@ -53,6 +53,10 @@ def prepare(state: State, run: Run) -> Update:
         "pages": [],
         "left_out": [],
         "retrieval": "off",
+        "prompt": {},
+        "ranking": [],
+        "backbone": {},
+        "head": "none",
         "crowd": None,
         "settings": run.context.model_dump(mode="json"),
         "versions": {

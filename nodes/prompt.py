@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from webrec.models.config import PromptForm
 from webrec.nodes.context import RunContext
 from webrec.nodes.state import State
+from webrec.nodes.validation import check_input
 from webrec.tools.text_safety import clean, normalised
 
 INSTRUCTION = (
@@ -73,10 +74,11 @@ def _first_words(title: str, words: int) -> str:
 
 
 def user_of(state: State, context: RunContext) -> User:
-    """The user of a run."""
+    """The user of a run. Raises `InputError` for titles that no input may have, as an edited state can."""
+    checked = check_input({"history": state["history"], "candidates": state["candidates"]})
     return User.of(
-        state["history"],
-        state["candidates"],
+        checked.history,
+        checked.candidates,
         history_items=context.history_items,
         seed=context.seed,
         title_words=context.title_words,

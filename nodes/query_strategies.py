@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from webrec.errors import ConfigurationError
 from webrec.nodes.context import RunContext
+from webrec.nodes.edited import keywords_of
 from webrec.nodes.prompt import User, query_prompt, request, taste_prompt
 from webrec.nodes.state import State
 from webrec.tools.text_safety import clean
@@ -54,5 +55,8 @@ def retrieval_off(context: RunContext) -> bool:
 
 
 def query_of(state: State) -> str:
-    """The web query: the keywords joined by spaces. Editing the keywords of a paused run edits the query."""
-    return " ".join(state["keywords"]).strip()
+    """The web query: the keywords joined by spaces. Editing the keywords of a paused run edits the query.
+
+    Raises `InputError` for keywords that are no texts.
+    """
+    return " ".join(keywords_of(state)).strip()

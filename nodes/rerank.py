@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from webrec.models.kept_embeddings import encode_kept
 from webrec.models.sentence_encoder import get_sentence_encoder
+from webrec.nodes.edited import pages_of
 from webrec.nodes.prompt import user_of
 from webrec.nodes.run import Run, Update
-from webrec.nodes.schema import PageEvidence
 from webrec.nodes.state import State
 from webrec.tools.ranking.faiss_rerank import rerank_pages
 
@@ -14,7 +14,7 @@ from webrec.tools.ranking.faiss_rerank import rerank_pages
 def rerank(state: State, run: Run) -> Update:
     """Write `pages` anew: the N most like the query or the history, most similar first, unless diversity says otherwise."""
     context = run.context
-    pages = [PageEvidence.model_validate(p) for p in state["pages"]]
+    pages = pages_of(state)
     best = rerank_pages(
         [(p.title, p.body) for p in pages],
         context.pages,

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from webrec.errors import InputError
 from webrec.models.backbone import Backbone
 from webrec.models.scoring import score_candidates, scores_of, softmax
 from webrec.nodes.context import RunContext
+from webrec.nodes.edited import prompt_text_of
 from webrec.nodes.prompt import anyones_prompt, prompt_order, user_of
 from webrec.nodes.run import Run, Update
-from webrec.nodes.schema import AdapterEvidence, BackboneEvidence, RankedCandidate
+from webrec.nodes.schema import AdapterEvidence, BackboneEvidence, PromptEvidence, RankedCandidate
 from webrec.nodes.state import State
 
 
 def score(state: State, run: Run) -> Update:
-    """Write `ranking`, `backbone` and `head`. Candidates are scored in prompt order, so input order changes nothing."""
+    """Write `ranking`, `backbone` and `head`. Candidates are scored in prompt order, so input order changes nothing.
+
+    Raises `InputError` for an edited prompt that is no text or too long.
+    """
     backbone, context = run.scorer(), run.context
+    user = user_of(state, context)
     titles = state["candidates"]
     order = prompt_order(titles, context.seed)
-    prompt = backbone.chat.encode_turn(state["prompt"]["text"])
-    user = user_of(state, context)
+    text = prompt_text_of(state)
+    prompt = backbone.chat.encode_turn(text)
     answers = [backbone.chat.encode_answer(title) for title in user.candidates]
+    room = backbone.context_length - max(map(len, answers))
+    if len(prompt) > room:
+        raise InputError(f"prompt: it has {len(prompt):,} tokens and {room:,} fit; shorten it")
     run.emit("scoring", candidates=len(order), prompt_tokens=len(prompt))
     likelihoods = score_candidates(backbone, prompt, answers, cancelled=run.cancelled)
     alone = None
@@ -57,12 +68,22 @@ def score(state: State, run: Run) -> Update:
         warnings.append(f"these settings were changed after the run had begun: {', '.join(changed)}")
     warnings += _asked_otherwise(backbone, context)
     return {
+        "prompt": _evidence(state, text, len(prompt), backbone.context_length, len(user.history)).model_dump(),
         "ranking": [r.model_dump() for r in ranking],
         "backbone": evidence.model_dump(),
         "head": "none" if backbone.adapter is None else backbone.adapter.adapted.describe(),
         "settings": settings,
         "warnings": warnings,
     }
+
+
+def _evidence(state: State, text: str, tokens: int, limit: int, history: int) -> PromptEvidence:
+    """What is told of the prompt, true of an edited one too."""
+    told = {"limit": limit, "history_used": history, "pages_shortened": 0, "pages_dropped": 0}
+    held: Any = state["prompt"]
+    return PromptEvidence.model_validate(
+        {**told, **(held if isinstance(held, dict) else {}), "text": text, "tokens": tokens}
+    )
 
 
 def _asked_otherwise(backbone: Backbone, context: RunContext) -> list[str]:

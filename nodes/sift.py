@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from webrec.nodes.edited import pages_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import LeftOutPage, LeftOutReason, PageEvidence
 from webrec.nodes.state import State
@@ -22,7 +23,7 @@ def sift(state: State, run: Run) -> Update:
     def leave(page: PageEvidence, reason: LeftOutReason) -> None:
         left_out.append(LeftOutPage(**page.model_dump(include=set(LeftOutPage.model_fields)), reason=reason))
 
-    for page in map(PageEvidence.model_validate, state["pages"]):
+    for page in pages_of(state):
         verdict = judge(page, rules)
         if verdict != "ok":
             leave(page, verdict)

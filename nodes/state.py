@@ -8,8 +8,11 @@ from webrec.nodes.schema import RetrievalState
 
 
 def join_searches(held: list[dict[str, Any]], new: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    """Collect what searches running side by side report; None starts over (a new run on the same thread)."""
-    return [] if new is None else held + new
+    """Collect what searches running side by side report, the newest answer of each provider; None starts over (a new run)."""
+    if new is None:
+        return []
+    answered = {result["outcome"]["provider"] for result in new}
+    return [result for result in held if result["outcome"]["provider"] not in answered] + new
 
 
 class State(TypedDict, total=False):

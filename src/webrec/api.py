@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from webrec.errors import BusyError, ConfigurationError
+from webrec.errors import BusyError, ConfigurationError, InputError, SearchError, SpendingCapError
 from webrec.graph.build import Graph
 from webrec.nodes.context import make_context
 from webrec.nodes.run import run_blocking
@@ -79,13 +79,16 @@ async def arecommend_many(
     concurrency: int = CONCURRENCY,
     graph: Graph | None = None,
     on_progress: Callable[[int, dict[str, Any]], None] | None = None,
+    on_failure: Callable[[int, InputError | SearchError], None] | None = None,
     **settings: Any,
 ) -> AsyncGenerator[tuple[int, Recommendation]]:
     """Each request's place and result, as they come; a request is `(history, candidates)`.
 
     At most `concurrency` are under way: what they write is computed together. `requests` is read no faster than results are taken.
-    Where the process is busy with other runs, a request waits as long as `BusyError` says. The first other error ends all.
-    Raises what `arecommend` raises.
+    Where the process is busy with other runs, a request waits as long as `BusyError` says. `on_failure` hears place and error of a
+    request that alone cannot be answered: its titles are wrong or too long, or its search failed. The others go on. Without it, and
+    for whatever concerns them all (settings, weights, a spending cap), the first error ends all, once what was ready is handed out.
+    Raises what `arecommend` and `on_failure` raise.
     """
     under_way: dict[asyncio.Task[Recommendation], int] = {}
     waiting = enumerate(requests)
@@ -100,13 +103,25 @@ async def arecommend_many(
         begin()
         while under_way:
             done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                yield under_way.pop(task), task.result()
+            for task in sorted(done, key=_failed):
+                place = under_way.pop(task)
+                try:
+                    result = task.result()
+                except (InputError, SearchError) as error:
+                    if on_failure is None or isinstance(error, ConfigurationError | SpendingCapError):
+                        raise
+                    on_failure(place, error)
+                else:
+                    yield place, result
             begin()
     finally:
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+
+
+def _failed(task: asyncio.Task[Recommendation]) -> bool:
+    return task.cancelled() or task.exception() is not None
 
 
 async def _once_admitted(history: Sequence[str], candidates: Sequence[str], **options: Any) -> Recommendation:

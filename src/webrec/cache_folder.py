@@ -16,6 +16,8 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock
 
+from webrec.errors import ConfigurationError
+
 MANIFEST = "webrec_manifest.json"
 
 
@@ -54,7 +56,12 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     """
     if is_complete(folder):
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"WEBREC_CACHE: {str(folder.parent)!r} cannot be made ({error.strerror}); name a folder that can be written"
+        ) from None
     with FileLock(folder.parent / f"{folder.name}.lock"):
         if is_complete(folder):
             return folder

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from webrec.cache_folder import MANIFEST, build_once, cache_root, damaged_files, is_complete, sha256_of
+from webrec.errors import ConfigurationError
 
 # Fills a folder in two steps; between them it says so and waits for the file "go".
 BUILDER = """
@@ -218,3 +219,9 @@ def test_default_weights_survive_a_kill_in_mid_conversion(tmp_path: Path) -> Non
     usual = load(None).communicate(timeout=500)[0].split()
     assert len(usual) == 1
     assert after_kill == usual
+
+
+def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"^WEBREC_CACHE: '.*' cannot be made \(Not a directory\)"):
+        build_once(tmp_path / "file" / "cache" / "weights", lambda work: None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from webrec.cli.main import main
+from webrec.cli.rows import ResultRows
+from webrec.errors import InputError
 from webrec.nodes.context import RunContext
 from webrec.nodes.schema import Recommendation
 
@@ -94,6 +97,9 @@ def test_every_setting_is_an_option_with_the_same_help() -> None:
         (USER, ["--pages", "ten"], "pages: Input should be a valid integer"),
         (USER, ["--backbone", "/no/such/model", "--retrieval"], "backbone: '/no/such/model' is neither a folder"),
         ('{"history": ["a"], "candidates": ["b"]}\n{"history": }', [], "line 2 is not JSON"),
+        ("[" * 100_000, [], "it is not JSON (a number or nesting is too large)"),
+        ('{"history": ["a"], "candidates": ["b"]}\n' + "[" * 100_000, [], "line 2 is not JSON (a number or nesting"),
+        ([], [], "it holds no user"),
         ('{"history": ["a"], "candidates": ["b"]}\n{"history": ["a"]}', [], "line 2: candidates: it is missing"),
     ],
 )
@@ -163,9 +169,110 @@ def test_several_users_resume_without_repeating(tmp_path: Path, tiny_bytes: Path
     assert "0 of 4 users written" in again.stderr
     other = run("recommend", file, *common, "--seed", 1)
     assert "4 of 4 users written" in other.stderr, "other settings are other work"
-    mine = write(tmp_path, "my notes\n", "notes.txt")
-    refused = run("recommend", file, *common[:-1], mine)
-    assert (refused.exit_code, mine.read_text()) == (2, "my notes\n")
+
+
+@pytest.mark.parametrize(
+    "content", ["my notes\n", "my notes", json.dumps(USER), '{"key', '{"key": 1}\n', "[" * 9_000 + "\n"]
+)
+def test_a_file_of_somebody_else_is_not_written_to(tmp_path: Path, offline: None, content: str) -> None:
+    mine, file = write(tmp_path, content, "mine"), write(tmp_path, USER)
+    refused = run("recommend", file, "--backbone", tmp_path / "none", "--no-retrieval", "--output", mine)
+    if content == '{"key':  # as a writer killed in mid-line leaves it
+        assert "backbone: " in refused.stderr
+        return
+    assert "--output: line 1 of" in refused.stderr
+    assert (refused.exit_code, mine.read_text()) == (2, content)
+    assert not (tmp_path / "mine.lock").exists()
+
+
+@pytest.mark.parametrize("where", ["", "folder", "file/out.jsonl"])
+@pytest.mark.parametrize("option", ["--output", "--report"])
+def test_where_nothing_can_be_written_nothing_is_computed(
+    tmp_path: Path, offline: None, where: str, option: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    path = tmp_path / where if where else ""
+    result = run("recommend", write(tmp_path, USER), "--backbone", tmp_path / "none", "--no-retrieval", option, path)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert "backbone" not in result.stderr
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path, tiny_bytes: Path, offline: None) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    (tmp_path / "out.jsonl").symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"--output: .* cannot be used \(No space left on device\); make room"):
+        ResultRows.append(_rows(tmp_path / "out.jsonl"), {"key": "k", "user": "u"})
+
+
+def _rows(path: Path) -> ResultRows:
+    rows = ResultRows(path.with_name("empty.jsonl"))
+    rows.path = path
+    return rows
+
+
+def test_one_user_who_cannot_be_ranked_keeps_nobody_else_from_it(
+    tmp_path: Path, tiny_bytes: Path, offline: None
+) -> None:
+    users = [{**USER, "id": f"u{n}"} for n in range(5)]
+    users[2] |= {"history": ["word " * 190] * 200}
+    file, output = write(tmp_path, "\n".join(map(json.dumps, users)), "users.jsonl"), tmp_path / "out.jsonl"
+    common = [
+        "--backbone",
+        tiny_bytes,
+        "--no-retrieval",
+        "--history-items",
+        200,
+        "--output",
+        output,
+        "--concurrency",
+        2,
+    ]
+    report = tmp_path / "report.html"
+    first = run("recommend", file, *common, "--report", report)
+    assert first.exit_code == 2
+    assert re.search(r"^webrec: u2: history and candidates: they need [\d,]+ tokens", first.stderr, re.MULTILINE)
+    assert first.stderr.endswith("webrec: 1 of 5 users have no result; why is said above\n")
+    assert "4 of 5 users written" in first.stderr
+    assert report.exists()
+    again = run("recommend", file, *common)
+    assert "0 of 5 users written" in again.stderr
+    assert sorted(json.loads(line)["user"] for line in output.read_text().splitlines()) == ["u0", "u1", "u3", "u4"]
+
+
+def test_what_stands_for_all_ends_all(tmp_path: Path, tiny_bytes: Path, offline: None) -> None:
+    users = [{**USER, "id": f"u{n}", "history": [f"{n} " + "word " * 190] * 200} for n in range(9)]
+    file = write(tmp_path, "\n".join(map(json.dumps, users)), "users.jsonl")
+    result = run(
+        "recommend", file, "--backbone", tiny_bytes, "--no-retrieval", "--history-items", 200, "--concurrency", 2
+    )
+    assert result.exit_code == 2
+    assert result.stderr.count("webrec: ") == 2, "one user, and what ended it all"
+
+
+def test_users_with_the_same_request_have_a_row_each(tmp_path: Path, tiny_bytes: Path, offline: None) -> None:
+    twins = [{**USER, "id": name} for name in ("u1", "twin")]
+    nameless = [{**USER, "history": ["Red boots"]}] * 2
+    users = [twins[0], *nameless, {**USER, "id": "u2", "history": ["Hat"]}, twins[1]]
+    file, output = write(tmp_path, "\n".join(map(json.dumps, users)), "users.jsonl"), tmp_path / "out.jsonl"
+    common = ["--backbone", tiny_bytes, "--no-retrieval", "--output", output, "--concurrency", 1]
+    assert "5 of 5 users written" in run("recommend", file, *common).stderr
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert sorted(row["user"] for row in rows) == ["line 2", "line 3", "twin", "u1", "u2"]
+    output.write_text("".join(json.dumps(row) + "\n" for row in rows if row["user"] not in {"twin", "line 2"}))
+    assert "2 of 5 users written to" in run("recommend", file, *common).stderr
+    assert sorted(json.loads(line)["user"] for line in output.read_text().splitlines())[2:] == ["twin", "u1", "u2"]
+    moved = write(tmp_path, "\n".join(map(json.dumps, reversed(users))), "users.jsonl")
+    assert "0 of 5 users written" in run("recommend", moved, *common).stderr
+
+
+def test_a_title_may_hold_what_ends_lines_elsewhere(tmp_path: Path, tiny_bytes: Path, offline: None) -> None:
+    users = [{**USER, "history": [f"Red{mark}boots"]} for mark in "\u2028\u0085\u2029\x1c"]
+    file = write(tmp_path, "\r\n".join(json.dumps(u, ensure_ascii=False) for u in users), "users.jsonl")
+    result = run("recommend", file, "--backbone", tiny_bytes, "--no-retrieval", "--json")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 4), result.output
 
 
 def test_many_at_a_time_are_shown_in_the_files_order_with_the_results_of_one_at_a_time(

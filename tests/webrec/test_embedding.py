@@ -23,6 +23,7 @@ from langchain_core.tools import tool as langchain_tool
 from mcp.shared.memory import create_connected_server_and_client_session
 
 import webrec
+from webrec.errors import SpendingCapError
 from webrec.mcp_server import make_server
 from webrec.nodes.context import RunContext
 from webrec.tool_result import ToolResult
@@ -66,6 +67,7 @@ def state():
             {s.name: str(signal.getsignal(s)) for s in signal.Signals}, threading.active_count(), sys.excepthook.__name__]
 before = state()
 import webrec
+from webrec.errors import SpendingCapError
 for name in set(webrec.__all__) - {"MPHead", "AdaptedLlama"}: getattr(webrec, name)  # these two are torch modules
 import webrec.graph.app
 assert state() == before, (before, state())
@@ -136,6 +138,45 @@ async def test_many_users_at_a_time(settings: dict[str, Any], graph: Any) -> Non
     for place, result in found.items():
         alone = await webrec.arecommend(HISTORY, titles[place], graph=graph, dtype="float32", **settings)
         assert {r.title for r in alone.ranking} == {r.title for r in result.ranking}
+
+
+async def test_what_is_ready_is_handed_out_before_an_error_ends_all(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All end in the same moment here, as they do where the loop was held up."""
+
+    async def at_once(history: Any, candidates: Any, **_: Any) -> Any:
+        if not candidates:
+            raise webrec.InputError("candidates: it is empty")
+        return candidates
+
+    monkeypatch.setattr("webrec.api.arecommend", at_once)
+    requests = [(HISTORY, ["a"]), (HISTORY, []), *[(HISTORY, ["c"])] * 3]
+    for concurrency in (2, 5):
+        done: list[int] = []
+        with pytest.raises(webrec.InputError, match="candidates"):  # noqa: PT012 (a loop is what is tested)
+            async for place, _ in webrec.arecommend_many(requests, concurrency=concurrency, **settings):
+                done.append(place)
+        assert sorted(done) == [0, 2, 3, 4][: concurrency - 1]
+    heard: list[tuple[int, str]] = []
+    many = webrec.arecommend_many(requests, on_failure=lambda n, e: heard.append((n, str(e))), **settings)
+    assert sorted([place async for place, _ in many]) == [0, 2, 3, 4]
+    assert heard == [(1, "candidates: it is empty")]
+
+
+@pytest.mark.parametrize(
+    "error", [webrec.ConfigurationError("pages: x"), SpendingCapError("capped"), webrec.BackboneError("b")]
+)
+async def test_what_concerns_all_is_no_failure_of_one(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def failing(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("webrec.api.arecommend", failing)
+    with pytest.raises(type(error)):
+        async for _ in webrec.arecommend_many([(HISTORY, ["a"])], on_failure=lambda *_: None, **settings):
+            pass
 
 
 async def test_the_first_error_ends_all(settings: dict[str, Any], graph: Any) -> None:

@@ -16,10 +16,11 @@ from webrec.cli.progress import UsersProgress
 from webrec.cli.rows import ResultRows
 from webrec.cli.table import console, recommendation_text
 from webrec.cli.users import UserRecord, read_users
-from webrec.errors import InputError
+from webrec.errors import InputError, SearchError
 from webrec.nodes.context import RunContext
 from webrec.nodes.run import run_blocking
 from webrec.nodes.schema import Recommendation
+from webrec.tools.text_safety import clean
 
 
 @click.command()
@@ -52,49 +53,76 @@ def recommend(
     """
     context = context_from(options)
     users = read_users(file)
+    if report is not None:
+        check_writable(report)
     shown = _Shown(as_json, output is None or len(users) == 1, report is not None)
     rows = ResultRows(output) if output is not None else None
     try:
-        done = _run(users, context, rows, concurrency, shown)
+        done, failed = _run(users, context, rows, concurrency, shown)
     finally:
         if rows is not None:
             rows.close()
-    if report is not None:
+    if report is not None and (done or not failed):
         _write_report(report, done)
+    if failed:
+        kind = InputError if any(isinstance(error, InputError) for error in failed) else SearchError
+        raise kind(f"{len(failed)} of {len(users)} users have no result; why is said above")
 
 
 def _run(
     users: list[UserRecord], context: RunContext, rows: ResultRows | None, concurrency: int, options: _Shown
-) -> list[tuple[UserRecord, Recommendation]]:
-    """Compute what is not in `rows` yet; returns all of it, in the file's order, if a report wants it."""
-    new = [(user.key(context), user) for user in users]
+) -> tuple[list[tuple[UserRecord, Recommendation]], list[InputError | SearchError]]:
+    """Compute what is not in `rows` yet; all of it, in the file's order, if a report wants it, and the error of each user without a result."""
+    keys = [user.key(context) for user in users]
+    wanted = list(range(len(users)))
     if rows is not None:
-        first = dict(reversed(new))  # the same work is done once
-        new = [(key, user) for key, user in reversed(first.items()) if key not in rows.keys]
-    early: dict[int, Recommendation] = {}  # ended before one that stands above it in the file
+        wanted = rows.missing([(key, user.name, user.has_id) for key, user in zip(keys, users, strict=True)])
+    same: dict[str, list[int]] = {}  # whose work is the same: it is done once
+    for place in wanted:
+        same.setdefault(keys[place], []).append(place)
+    works = list(same.values())
+    early: dict[int, Recommendation | None] = {}  # ended before one that stands above it in the file; None: failed
     done: list[tuple[UserRecord, Recommendation]] = []
-    count = 0
-    with UsersProgress(len(new)) as progress:
+    failed: list[InputError | SearchError] = []
+    shown = answered = 0
+    with UsersProgress(len(wanted)) as progress:
 
-        def keep(place: int, result: Recommendation) -> None:
-            nonlocal count
-            key, user = new[place]
-            if rows is not None:
-                rows.append({"key": key, "user": user.name, "recommendation": result.model_dump(mode="json")})
-            progress.ended()
-            early[place] = result
-            while count in early:
-                user, result = new[count][1], early.pop(count)
-                options.show(user, result)
-                done.extend([(user, result)] if options.report else [])
-                count += 1
+        def ended(work: int, result: Recommendation | None) -> None:
+            nonlocal shown
+            for place in works[work]:
+                progress.ended()
+                early[place] = result
+            while shown < len(wanted) and wanted[shown] in early:
+                place, shown = wanted[shown], shown + 1
+                if (next_result := early.pop(place)) is not None:
+                    options.show(users[place], next_result)
+                    done.extend([(users[place], next_result)] if options.report else [])
 
-        requests = [(user.request.history, user.request.candidates) for _, user in new]
-        run_blocking(_all(requests, context, concurrency, progress, keep))
+        def keep(work: int, result: Recommendation) -> None:
+            nonlocal answered
+            recommendation = result.model_dump(mode="json")
+            for place in works[work]:
+                if rows is not None:
+                    rows.append({"key": keys[place], "user": users[place].name, "recommendation": recommendation})
+                answered += 1
+            ended(work, result)
+
+        def give_up(work: int, error: InputError | SearchError) -> None:
+            failed.extend([error] * len(works[work]))
+            if len(users) == 1 or (
+                not answered and len(failed) >= concurrency > 1
+            ):  # it is not about one user among others
+                raise error
+            for place in works[work]:
+                progress.keep(f"webrec: {users[place].name}: {clean(str(error))}")
+            ended(work, None)
+
+        requests = [(users[work[0]].request.history, users[work[0]].request.candidates) for work in works]
+        run_blocking(_all(requests, context, concurrency, progress, keep, give_up))
     if rows is not None:
-        there = len(users) - count
-        click.echo(f"{count} of {len(users)} users written to {rows.path}, {there} were there already", err=True)
-    return done
+        there = len(users) - len(wanted)
+        click.echo(f"{answered} of {len(users)} users written to {rows.path}, {there} were there already", err=True)
+    return done, failed
 
 
 @dataclass(frozen=True)
@@ -118,10 +146,13 @@ async def _all(
     concurrency: int,
     progress: UsersProgress,
     keep: Callable[[int, Recommendation], None],
+    give_up: Callable[[int, InputError | SearchError], None],
 ) -> None:
     from webrec.api import arecommend_many
 
-    results = arecommend_many(requests, concurrency=concurrency, on_progress=progress, **context.model_dump())
+    results = arecommend_many(
+        requests, concurrency=concurrency, on_progress=progress, on_failure=give_up, **context.model_dump()
+    )
     async with aclosing(results):
         async for place, result in results:
             keep(place, result)
@@ -139,10 +170,27 @@ def _write_report(path: Path, done: list[tuple[UserRecord, Recommendation]]) -> 
     click.echo(f"report: {path}", err=True)
 
 
+def check_writable(path: Path) -> None:
+    """Raise `InputError` where `write_text` could not write, before anything is computed for it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        existed = path.exists()
+        with path.open("ab"):
+            pass
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file the user named. Raises `InputError` if that cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
     except OSError as error:
-        raise InputError(f"{path}: it cannot be written ({error.strerror}); name another file") from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path}: it cannot be written ({error.strerror}); name another file")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,14 @@ from filelock import FileLock, Timeout
 
 from webrec.errors import InputError
 
+_ROW = b'{"key": "'
+
 
 class ResultRows:
     """Rows appended one by one, each on disk before the next is begun; an unfinished last line is dropped on opening."""
 
     def __init__(self, path: Path) -> None:
-        """Read the keys of the rows that are there. Raises `InputError` if the file holds anything else or is in use."""
+        """Read what rows are there. Raises `InputError` if the file holds anything else, or is in use."""
         self.path = path
         self._lock = FileLock(f"{path}.lock")
         try:
@@ -26,31 +30,65 @@ class ResultRows:
             raise InputError(
                 f"--output: {path} cannot be written or another run is writing it; name another file"
             ) from None
-        self.keys: set[str] = set()
-        if path.exists():
-            self._read()
+        self._held: dict[str, Counter[str]] = {}
+        try:
+            if path.exists():
+                self._read()
+        except BaseException:
+            self.close()
+            raise
 
     def _read(self) -> None:
-        content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise self._unusable(error) from None
+        *lines, last = content.split(b"\n")
+        for number, line in enumerate(lines, 1):
             try:
-                self.keys.add(json.loads(line)["key"])
-            except (ValueError, KeyError, TypeError):
-                raise InputError(
-                    f"--output: line {number} of {self.path} is no result of webrec; name another file"
-                ) from None
-        if len(whole) < len(content):
+                row = json.loads(line)
+                self._held.setdefault(row["key"], Counter())[str(row["user"])] += 1
+            except (ValueError, KeyError, TypeError, RecursionError):
+                raise self._foreign(number) from None
+        if last:
+            if last[: len(_ROW)] != _ROW[: len(last)]:  # somebody's file, not a row whose writer was killed
+                raise self._foreign(len(lines) + 1)
             with self.path.open("r+b") as file:
-                file.truncate(len(whole))
+                file.truncate(len(content) - len(last))
+
+    def _foreign(self, line: int) -> InputError:
+        return InputError(f"--output: line {line} of {self.path} is no result of webrec; name another file")
+
+    def _unusable(self, error: OSError) -> InputError:
+        return InputError(f"--output: {self.path} cannot be used ({error.strerror}); make room, or name another file")
+
+    def missing(self, wanted: Sequence[tuple[str, str, bool]]) -> list[int]:
+        """Places of those of `wanted`, (key, user, whether the user has an id), for whom there is no row yet.
+
+        Who has an id needs a row of that name. Others take any row of the same work that is left: they are told apart by their line
+        alone, which may have changed.
+        """
+        left = {key: Counter(users) for key, users in self._held.items()}
+        places = []
+        for place in sorted(range(len(wanted)), key=lambda place: not wanted[place][2]):
+            key, user, _ = wanted[place]
+            rows = left.get(key, Counter())
+            found = user if rows[user] else next((u for u in rows if rows[u]), None) if not wanted[place][2] else None
+            if found is None:
+                places.append(place)
+            else:
+                rows[found] -= 1
+        return sorted(places)
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write one row through to the disk."""
-        with self.path.open("ab") as file:
-            file.write(json.dumps(row).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self.keys.add(row["key"])
+        """Write one row, with `key` and `user` first, through to the disk. Raises `InputError` if that cannot be."""
+        try:
+            with self.path.open("ab") as file:
+                file.write(json.dumps(row).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise self._unusable(error) from None
 
     def close(self) -> None:
         """Let other runs use the file."""

@@ -22,6 +22,7 @@ class UserRecord:
     name: str
     request: RecommendInput
     target: str | None
+    has_id: bool = False
 
     def key(self, context: RunContext) -> str:
         """Hash of request and settings: the same key is the same work."""
@@ -46,24 +47,27 @@ def read_users(path: Path) -> list[UserRecord]:
 def _parse(name: str, text: str) -> list[tuple[str, Any]]:
     try:
         whole = json.loads(text)
-    except ValueError as error:
-        lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    except (ValueError, RecursionError) as error:
+        # Not splitlines(): a title may hold characters that end lines elsewhere.
+        lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
         if len(lines) < 2 or text.lstrip().startswith("["):
             raise InputError(
                 f"{name}: it is not JSON ({_position(error)}); give an object with history and candidates"
             ) from None
         return [(f"line {number}", _line(name, number, line)) for number, line in lines]
+    if whole == []:
+        raise InputError(f"{name}: it holds no user; give an object with history and candidates")
     return [(f"[{i}]", r) for i, r in enumerate(whole)] if isinstance(whole, list) else [("", whole)]
 
 
 def _line(name: str, number: int, line: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{name}: line {number} is not JSON ({_position(error)}); write one object a line") from None
 
 
-def _position(error: ValueError) -> str:
+def _position(error: ValueError | RecursionError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at line {error.lineno}, column {error.colno}"
     return "a number or nesting is too large"
@@ -80,4 +84,5 @@ def _user(where: str, record: Any) -> UserRecord:
         name=clean(str(name), 60) if name is not None else (where or "user"),
         request=request,
         target=target if isinstance(target, str) and target in request.candidates else None,
+        has_id=name is not None,
     )

@@ -1,0 +1,50 @@
+"""What people changed in a paused run, checked when a node reads it: each function raises `InputError` with one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from webrec.errors import InputError
+from webrec.nodes.schema import PageEvidence
+from webrec.nodes.state import State
+from webrec.nodes.validation import first_error
+from webrec.tools.text_safety import clean
+
+EDITED = "edited"
+"""Provider of a page that was put in by hand and names none."""
+
+
+def keywords_of(state: State) -> list[str]:
+    """The keywords; a text counts as its words."""
+    keywords: Any = state["keywords"]
+    if isinstance(keywords, str):
+        return keywords.split()
+    if not isinstance(keywords, list) or not all(isinstance(word, str) for word in keywords):
+        raise InputError("keywords: they are no texts; give a list of words")
+    return keywords
+
+
+def pages_of(state: State) -> list[PageEvidence]:
+    """The pages. One that was put in needs title and snippet, or text; what else a search tells of a page may be left out."""
+    given: Any = state["pages"]
+    if not isinstance(given, list) or not all(isinstance(page, dict) for page in given):
+        raise InputError("pages: they are no list of objects; give each page with title and snippet")
+    pages = []
+    for place, page in enumerate(given):
+        told = {"title": "", "url": "", "snippet": "", "provider": EDITED, "score": None, "time": "", "rank": place + 1}
+        try:
+            pages.append(PageEvidence.model_validate(told | {"found_rank": place + 1} | page))
+        except ValidationError as error:
+            raise InputError(f"pages[{place}].{first_error(error)}") from None
+    return pages
+
+
+def prompt_text_of(state: State) -> str:
+    """The text of the prompt."""
+    prompt: Any = state["prompt"]
+    text = prompt.get("text") if isinstance(prompt, dict) else prompt
+    if not isinstance(text, str) or not clean(text):
+        raise InputError("prompt: it holds no text; give an object with text")
+    return text
