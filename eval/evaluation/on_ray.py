@@ -15,7 +15,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,10 @@ def _check_room(config: EvalConfig) -> None:
         )
 
 
+def _digest(told: Any) -> str:
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
 class _RayWorkers:
     def __init__(
         self,
@@ -90,10 +94,10 @@ class _RayWorkers:
         self._places: set[str] = set()
         self._board: Any = event_board()
         told = config.model_dump(mode="json", exclude={"output", "ray"})
-        digests = {name: material.frozen.digest for name, material in materials.items()}
+        self._asked = [told, {name: material.frozen.digest for name, material in materials.items()}]
         self._shipment = Shipment(
             config={**told, "output": "."},
-            digest=hashlib.sha256(json.dumps([told, digests]).encode()).hexdigest()[:16],
+            digest=_digest(self._asked),
             materials={name: ray.put(ship(material)) for name, material in materials.items()},
             board=self._board,
         )
@@ -126,6 +130,9 @@ class _RayWorkers:
         import ray
 
         self._shipment.readings.update({name: ray.put(readings) for name, readings in self._readings.items()})
+        # Of the same settings, but other pages: another training, which must not go on in the same place.
+        read = {name: readings.digest() for name, readings in self._readings.items()}
+        self._shipment = replace(self._shipment, digest=_digest([self._asked, read]))
         keys = dict.fromkeys((p.data, p.system, p.seed) for p in slow if is_tuned(by_name[p.system]))
         self._train([key for key in keys if not _is_trained(self._folder(key))])
         self._shipment.trained.update({key: ray.put(trained_files(self._folder(key))) for key in keys})

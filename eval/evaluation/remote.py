@@ -36,7 +36,7 @@ class Shipped:
 
 @dataclass(frozen=True)
 class Shipment:
-    """What every worker is sent: settings, and references to what lies in Ray's store. `digest`: of settings and examples."""
+    """What every worker is sent: settings, and references to what lies in Ray's store. `digest`: of settings, examples and what was found for them."""
 
     config: dict[str, Any]
     digest: str

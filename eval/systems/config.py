@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -248,6 +250,16 @@ class Readings:
     tuning: Sequence[RankingExample] = ()
     validating: Sequence[RankingExample] = ()
     fitting: Sequence[RankingExample] = ()
+
+    def digest(self) -> str:
+        """Of the pages that were found: what else there is follows from settings and data."""
+        told = [
+            [retrieval, *cell, key, [[page.title, page.text] for page in found.pages]]
+            for retrieval, cells in sorted(self.found.items())
+            for cell, by_key in sorted(cells.items())
+            for key, found in sorted(by_key.items())
+        ]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def build_system(

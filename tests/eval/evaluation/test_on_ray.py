@@ -43,6 +43,7 @@ class Service(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
+        self.shift = 0
         super().__init__(("127.0.0.1", 0), _Answer)
 
 
@@ -52,7 +53,7 @@ class _Answer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         query = parse_qs(urlsplit(self.path).query)["q"][0]
         self.server.asked[query] += 1
-        number = int(hashlib.sha256(query.encode()).hexdigest(), 16) % 400
+        number = int(hashlib.sha256(query.encode()).hexdigest(), 16) % 400 + self.server.shift
         found = [
             {"title": f"Thing {number + n}", "url": f"https://x.example/{number + n}", "content": f"On {n}"}
             for n in range(4)
@@ -133,6 +134,21 @@ def check(folder: Path, expected: dict[tuple[Any, ...], tuple[int, list[float]]]
     for key, (rank, scores) in expected.items():
         assert found[key][0] == rank
         np.testing.assert_allclose(found[key][1], scores, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_other_pages_make_another_training(tmp_path: Path, tiny_bytes: Path, service: Service) -> None:
+    """The same settings a second time, when the web says something else: nothing of the first run's training is in the way."""
+    config = written(tmp_path, tiny_bytes, service)
+    finish(start(config, "--ray", "--actors", "1"))
+    first = rows(tmp_path / "run")
+    (tmp_path / "store.sqlite").unlink()
+    service.shift = 7
+    told = finish(start(config, "--ray", "--actors", "1", "--set", f"output={tmp_path / 'again'}"))
+    assert "trained before" not in told
+    again = rows(tmp_path / "again")
+    assert again.keys() == first.keys()
+    assert any(again[key][1] != first[key][1] for key in first if key[1] == "tuned")
 
 
 @pytest.fixture
