@@ -109,7 +109,7 @@ class LimitsConfig(BaseModel):
     )
     search_period: Literal["day", "month", "forever"] = Field(
         default="day",
-        description="What max_search_calls and max_search_spend count over: the UTC day, the UTC month, or all.",
+        description="What max_search_calls and max_search_spend count over: day and month (in UTC), or forever.",
     )
 
 
@@ -197,8 +197,8 @@ class RerankConfig(BaseModel):
     )
     rerank_model: str = Field(
         default="minilm",
-        description="Sentence encoder: minilm (from PyPI), or the name or folder of any sentence-transformers model (extra: "
-        "sentence-transformers).",
+        description="Sentence encoder: minilm (from PyPI), or the name or folder of any model in the layout of "
+        "sentence-transformers (extra: rerank).",
     )
     diversity: float = Field(
         default=0.0,

@@ -93,7 +93,7 @@ def planned_table(pairs: Sequence[Pair], starts: Sequence[Mapping[str, Any]]) ->
     first = starts[0].get("comparisons") if starts else None
     late = {(p.system, p.rival) for p in pairs} - {(system, rival) for system, rival in first or ()}
     if first is None:
-        when = "the run does not say since when"
+        when = "by a run that does not say when they were named"
     elif late:
         when = f"after the run had begun, so that they explore: {', '.join(' against '.join(pair) for pair in sorted(late))}"
     else:

@@ -98,7 +98,8 @@ def test_every_kind_is_told() -> None:
 
 def test_the_commands_of_a_cluster() -> None:
     """What they do is tests/eval/evaluation/test_on_ray.py's; here only that the options are there."""
-    head, worker, run = (shlex.split(line, comments=True) for line in CLUSTER)
+    token, head, worker, run = (shlex.split(line, comments=True) for line in CLUSTER)
+    assert token[:2] == ["export", "RAY_AUTH_MODE=token"]
     assert head[:2] == worker[:2] == ["ray", "start"]
     context = evaluate.make_context("eval", run[2:])
     assert (context.params["ray"], context.params["actors"]) == ("FIRST:6379", 8)
