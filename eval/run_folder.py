@@ -77,7 +77,7 @@ class RunFolder:
                 **said,
                 "versions": _versions(),
                 "commit": source_commit(),
-                "platform": platform.platform(),
+                "platform": f"{platform.system()} {platform.machine()}",
             }
         )
         self._write(description)
