@@ -1,6 +1,6 @@
 """Where WebRec keeps what it can fetch or build again, and how a folder gets there whole or not at all.
 
-A leaf module that any layer may import.
+Any layer may import it; it imports nothing of the project but its errors.
 """
 
 from __future__ import annotations

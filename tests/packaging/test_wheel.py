@@ -142,7 +142,7 @@ def test_nobody_imports_a_bare_name() -> None:
 
 LOWER_LAYERS = {
     "errors": set[str](),
-    "cache_folder": set[str](),
+    "cache_folder": {"errors"},
     "models": {"errors", "cache_folder"},
     "tools": {"errors", "cache_folder"},
     "nodes": {"errors", "cache_folder", "models", "tools"},

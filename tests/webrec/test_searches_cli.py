@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from webrec.cli.main import main
+from webrec.tools.fetching.fetched_page import FetchedPage
 from webrec.tools.searching import ledger, records
 from webrec.tools.searching.limits import Limits
 from webrec.tools.searching.records import Record, search_key, utc
 from webrec.tools.searching.store import SearchStore
+
+PAGE = FetchedPage("https://a.example/", "https://a.example/", "fetched", text="A page.")
 
 
 def run(*arguments: Any) -> Result:
@@ -30,7 +34,7 @@ def path(tmp_path: Path) -> Path:
         page = {"title": query, "provider": "tavily"}
         record = Record("search", search_key("tavily", query, 5, {}), [page], utc(now - age * 86_400), "tavily", 1, 1.0)
         store.run_now(lambda c, r=record: records.put(c, r), write=True)
-    store.run_now(lambda c: records.put(c, Record("page", "https://a.example/", {}, utc(now))), write=True)
+    store.run_now(lambda c: records.put(c, Record("page", PAGE.url, asdict(PAGE), utc(now))), write=True)
     for number, outcome in enumerate(("answered", "failed", "lost")):
         call = ledger.Call(str(number), "tavily", "k", "o", 2.0)
         store.run_now(lambda c, b=call: ledger.book(c, b, Limits(0, None, None, 0.25, "day"), now), write=True)

@@ -84,7 +84,7 @@ def test_planned_comparisons_come_first(tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text("utf-8")
     assert row in text
     assert text.index(row) < text.index("Rankings")
-    assert "Named in the configuration, the run does not say since when" in text
+    assert "Named in the configuration, by a run that does not say when they were named" in text
     for named, said in (
         ([[pair.system, pair.rival]], "all of them when the run began"),
         ([], f"{pair.system} against {pair.rival};"),

@@ -145,7 +145,7 @@ INTRODUCTION = """# What a fault does to a search
 
 Each fault was played by a server on loopback to each provider, with the default settings (3 attempts, 8 s each, 20 s in all;
 0.25 s each for the two slow faults). A search that fails ends with one sentence; the other providers' pages are used, and a
-run whose only provider failed can be resumed. Nothing hangs past its deadline.
+run whose only provider failed can be resumed, and one whose providers all failed is sent out again ([extend.md](extend.md)). Nothing hangs past its deadline.
 
 - *calls*: requests sent, or tried, for one question. Only what may pass is tried again.
 - *lost*: calls that were sent and whose answer was lost or could not be used: they may have been billed.
