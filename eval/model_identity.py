@@ -15,7 +15,9 @@ def backbone_identity(config: BackboneConfig) -> str:
     if config.backbone == DEFAULT_BACKBONE or not folder.is_dir():
         return config.backbone if config.revision is None else f"{config.backbone} at {config.revision}"
     digest = hashlib.sha256()
-    for file in sorted(path for path in folder.iterdir() if path.suffix in {".json", ".jinja", ".safetensors"}):
+    for file in sorted(
+        path for path in folder.iterdir() if path.is_file() and path.suffix in {".json", ".jinja", ".safetensors"}
+    ):
         digest.update(f"{file.name}\0".encode() + _digest_of(file))
     return f"{folder.name} ({digest.hexdigest()[:16]})"
 

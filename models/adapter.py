@@ -199,8 +199,12 @@ def _load_peft(llama: LlamaForCausalLM, folder: Path) -> Any:
     except (ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigurationError(f"adapter: {folder} does not fit this backbone or is damaged ({reason})") from None
-    # PEFT fills what is missing with random numbers, and leaves out what has no place.
-    wanted = {name: tuple(tensor.shape) for name, tensor in peft.get_peft_model_state_dict(adapted).items()}
+    # PEFT fills what is missing with random numbers, and leaves out what has no place. (By default it would look for the base model's
+    # embeddings on the hub, by the name that the adapter gives.)
+    with _quiet():
+        tensors = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    wanted = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    held = {name: shape for name, shape in held.items() if ".base_layer." not in name or name in wanted}
     if wrong := sorted(n for n in held.keys() | wanted.keys() if held.get(n) != wanted.get(n)):
         raise ConfigurationError(
             f"adapter: {folder} does not fit this backbone or is damaged ({len(wrong)} tensors differ, first {wrong[0]})"

@@ -15,7 +15,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _SENTINEL = "webrec-content-goes-here"
-_SAME_DAY = "{%- macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
+_DATE = {
+    "%d": "26",
+    "%b": "Jul",
+    "%B": "July",
+    "%Y": "2024",
+    "%m": "07",
+    "%y": "24",
+    "%A": "Friday",
+    "%a": "Fri",
+    "%H": "12",
+    "%M": "00",
+}
+_SAME_DAY = (
+    "{%- macro strftime_now(format) %}{{ format"
+    + "".join(f" | replace('{code}', '{value}')" for code, value in _DATE.items())
+    + " }}{% endmacro %}\n"  # the line end goes with the block, and the template begins a line as before
+)
 """Put before templates that tell the date: else the same user would be asked something else tomorrow."""
 
 
@@ -47,8 +63,7 @@ class ChatEncoder:
         self.has_template = bool(tokenizer.chat_template)
         self._prefix, self._suffix = self._template_parts()
         # Tokenizers like LLaMA 2's put a space before a text by themselves.
-        word = self.encode("a")
-        own_space = self.encode("x a")[-len(word) :] == word
+        own_space = self.encode("x a") == self.encode("x") + self.encode("a")
         self._before_answer = "" if self.has_template or own_space else " "
 
     def _template_parts(self) -> tuple[list[int], list[int]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from webrec.errors import BusyError, RunCancelled
+from webrec.errors import BusyError, ConfigurationError, RunCancelled
 from webrec.models.decode_step import StepCache, step_of
 from webrec.models.draft import LOOKED_UP, draft_of
 from webrec.models.text_in_progress import LONGEST_DRAFT, TextInProgress, entropy_of
@@ -208,7 +208,10 @@ def _step(model: LlamaForCausalLM, rows: list[TextInProgress], cache: StepCache)
             if text.closing:
                 text.done = True
             else:
-                text.take(token, entropy)
+                try:
+                    text.take(token, entropy)
+                except ConfigurationError as error:  # that text's alone
+                    text.error, text.done = error, True
             if text.done or text.closing or guess[at : at + 1] != [token]:
                 cache.held = held + at + 1  # what was guessed beyond here is overwritten
                 if guess:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from webrec.models.decoding import Decoded
 from webrec.models.influence import watched_pass
-from webrec.models.text_in_progress import StopReason, entropy_of, repeats_itself
+from webrec.models.text_in_progress import StopReason, entropy_of, refuse_nan, repeats_itself
 from webrec.models.turns import turns_of
 
 if TYPE_CHECKING:
@@ -73,4 +73,5 @@ def _what_follows(backbone: Backbone, hidden: torch.Tensor) -> tuple[list[float]
         logits = backbone.model.lm_head(rows)
         entropy += entropy_of(logits).tolist()
         greedy += logits.argmax(-1).tolist()
+    refuse_nan(entropy)
     return entropy, greedy

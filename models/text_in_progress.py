@@ -32,6 +32,14 @@ def entropy_of(logits: torch.Tensor) -> torch.Tensor:
     return -(p * log_p).masked_fill(p == 0, 0.0).sum(-1)
 
 
+def refuse_nan(nats: Sequence[float]) -> None:
+    """Raise `ConfigurationError` if an entropy is no number."""
+    if any(map(math.isnan, nats)):
+        raise ConfigurationError(
+            "dtype: what the backbone computes is no number; give float32 or bfloat16, or another backbone"
+        )
+
+
 def repeats_itself(ids: Sequence[int]) -> bool:
     """Whether `ids` ends in the same 1 to 32 tokens three times over, at least 12 tokens in all."""
     for period in range(1, MAX_PERIOD + 1):
@@ -71,10 +79,7 @@ class TextInProgress:
 
         Raises `ConfigurationError` if that is no number.
         """
-        if math.isnan(nats):
-            raise ConfigurationError(
-                "dtype: what the backbone computes is no number; give float32 or bfloat16, or another backbone"
-            )
+        refuse_nan([nats])
         if token in self.end_ids:
             self.stop, self.done = "end", True
             return

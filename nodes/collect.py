@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from webrec.errors import SearchError
@@ -18,10 +19,13 @@ def collect(state: State, run: Run) -> Update:
 
     Raises `SearchError` if every provider failed, those of `fallback` included.
     """
-    names = [*resolve_names(run.context), *fallback_names(run.context, run.resources.providers)]
+    first = resolve_names(run.context)
+    names = [*first, *fallback_names(run.context, run.resources.providers)]
     places = {name: place for place, name in reversed(list(enumerate(names)))}
     # A run that goes on with other providers has the answers of those that it began with: they come last.
-    results = sorted(state["results"], key=lambda r: places.get(r["outcome"]["provider"], len(names)))
+    results = sorted(
+        _of_this_round(state["results"], first, names), key=lambda r: places.get(r["outcome"]["provider"], len(names))
+    )
     searches = [r["outcome"] for r in results]
     errors = [s["error"] for s in searches if s["error"]]
     if every_search_failed(searches) and next_fallback(searches, run.context) is None:
@@ -35,6 +39,13 @@ def collect(state: State, run: Run) -> Update:
         "warnings": state["warnings"]
         + ([] if every_search_failed(searches) else [f"{e}; the other providers' pages were used" for e in errors]),
     }
+
+
+def _of_this_round(results: list[dict[str, Any]], first: Sequence[str], names: Sequence[str]) -> list[dict[str, Any]]:
+    """`results`, the oldest first, less what a fallback answered before the providers were asked anew."""
+    asked = [result["outcome"]["provider"] for result in results]
+    last = max((place for place, name in enumerate(asked) if name in first), default=-1)
+    return [r for place, r in enumerate(results) if place > last or asked[place] in first or asked[place] not in names]
 
 
 def every_search_failed(searches: list[dict[str, Any]]) -> bool:

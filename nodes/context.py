@@ -73,10 +73,13 @@ def make_context(settings: RunContext | dict[str, Any] | None) -> RunContext:
         raise ConfigurationError(first_error(error)) from None
 
 
-def effective_context(given: RunContext | dict[str, Any] | None, state: Mapping[str, Any]) -> RunContext:
+def effective_context(given: Any, state: Mapping[str, Any]) -> RunContext:
     """What a node or edge goes by: the settings that the run began with, and in their place those given to this call.
 
     So a paused run that is resumed with one setting, or with none, keeps its others. A server gives none as an empty object.
     """
     said = given.model_dump(include=given.model_fields_set) if isinstance(given, RunContext) else given
-    return make_context({**state.get("settings", {}), **(said or {})})
+    if said and not isinstance(said, Mapping):
+        return make_context(said)  # which says what is wrong
+    held = {name: value for name, value in state.get("settings", {}).items() if name in RunContext.model_fields}
+    return make_context({**held, **(said or {})})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ValidationError
+
 from webrec.errors import InputError
 from webrec.models.backbone import Backbone
 from webrec.models.scoring import score_candidates, scores_of, softmax
@@ -13,6 +15,7 @@ from webrec.nodes.prompt import anyones_prompt, prompt_order, user_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import AdapterEvidence, BackboneEvidence, PromptEvidence, RankedCandidate
 from webrec.nodes.state import State
+from webrec.nodes.validation import first_error
 
 
 def score(state: State, run: Run) -> Update:
@@ -81,9 +84,12 @@ def _evidence(state: State, text: str, tokens: int, limit: int, history: int) ->
     """What is told of the prompt, true of an edited one too."""
     told = {"limit": limit, "history_used": history, "pages_shortened": 0, "pages_dropped": 0}
     held: Any = state["prompt"]
-    return PromptEvidence.model_validate(
-        {**told, **(held if isinstance(held, dict) else {}), "text": text, "tokens": tokens}
-    )
+    try:
+        return PromptEvidence.model_validate(
+            {**told, **(held if isinstance(held, dict) else {}), "text": text, "tokens": tokens}
+        )
+    except ValidationError as error:
+        raise InputError(f"prompt.{first_error(error)}") from None
 
 
 def _asked_otherwise(backbone: Backbone, context: RunContext) -> list[str]:

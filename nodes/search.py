@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 
 from webrec.errors import SearchError
 from webrec.nodes.context import RunContext
@@ -42,9 +41,8 @@ async def search(task: SearchTask, run: Run) -> Update:
         )
     except SearchError as failure:
         if task["only"]:
-            told = copy.copy(failure)  # others that asked the same wait for this very object
-            told.args = (f"{failure}; nothing was searched",)
-            raise told from failure
+            # Not this very object: others that asked the same wait for it.
+            raise failure.again(f"{failure}; nothing was searched") from failure
         outcome.error = str(failure)
     run.emit("searched", provider=task["provider"], found=len(pages), error=outcome.error)
     return {"results": [{"outcome": outcome.model_dump(), "pages": [page.model_dump() for page in pages]}]}

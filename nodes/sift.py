@@ -6,6 +6,7 @@ from webrec.nodes.edited import pages_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import LeftOutPage, LeftOutReason, PageEvidence
 from webrec.nodes.state import State
+from webrec.nodes.validation import check_input
 from webrec.tools.reading.duplicates import near_duplicates
 from webrec.tools.reading.instructions import flags
 from webrec.tools.reading.leakage import LeakageRules, judge
@@ -18,6 +19,7 @@ def sift(state: State, run: Run) -> Update:
     """
     context = run.context
     rules = LeakageRules.of(context)
+    candidates = check_input({"history": state["history"], "candidates": state["candidates"]}).candidates
     pages, left_out = [], []
 
     def leave(page: PageEvidence, reason: LeftOutReason) -> None:
@@ -28,7 +30,7 @@ def sift(state: State, run: Run) -> Update:
         if verdict != "ok":
             leave(page, verdict)
             continue
-        found = sorted({flag.kind for flag in flags(page.title, page.body, state["candidates"])})
+        found = sorted({flag.kind for flag in flags(page.title, page.body, candidates)})
         if found and context.drop_flagged:
             leave(page, "flagged")
         else:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any, TypedDict
 
 from webrec.nodes.schema import RetrievalState
+from webrec.nodes.validation import check_results
 
 
 def join_searches(held: list[dict[str, Any]], new: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    """Collect what searches running side by side report, the newest answer of each provider; None starts over (a new run)."""
+    """Collect what searches running side by side report, the newest answer of each provider; None starts over (a new run).
+
+    Raises `InputError` for what somebody put in that no search could have found.
+    """
     if new is None:
         return []
+    new = check_results(new)
     answered = {result["outcome"]["provider"] for result in new}
     return [result for result in held if result["outcome"]["provider"] not in answered] + new
 

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from webrec.errors import InputError
-from webrec.nodes.schema import MAX_CANDIDATES, MAX_HISTORY, MAX_TITLE, RecommendInput
+from webrec.nodes.schema import MAX_CANDIDATES, MAX_HISTORY, MAX_TITLE, RecommendInput, SearchOutcome
+from webrec.tools.page import Page
 from webrec.tools.text_safety import clean, normalised
 
 _SHOWN = 60
@@ -76,3 +77,24 @@ def check_room(needed: int, limit: int) -> None:
             f"history and candidates: they need {needed:,} tokens and {limit:,} fit; "
             "give fewer or shorter titles, lower history_items, or take a backbone with a longer context"
         )
+
+
+def check_results(results: Any) -> list[dict[str, Any]]:
+    """What searches found, as the state holds it. Raises `InputError` with one sentence for the first problem found."""
+    if not isinstance(results, list):
+        raise InputError("results: they are no list; give one object with outcome and pages for each provider")
+    checked = []
+    for place, result in enumerate(results):
+        outcome = result.get("outcome") if isinstance(result, dict) else None
+        if not isinstance(outcome, dict) or not isinstance(result.get("pages"), list):
+            raise InputError(f"results[{place}]: it is no object with outcome and pages")
+        pages = result["pages"]
+        if not all(isinstance(page, dict) for page in pages):
+            raise InputError(f"results[{place}].pages: they are no objects; give each with title and snippet")
+        try:
+            told = SearchOutcome.model_validate({"query": "", "found": len(pages)} | outcome)
+            found = [Page.model_validate({"provider": told.provider} | page) for page in pages]
+        except ValidationError as error:
+            raise InputError(f"results[{place}]: {first_error(error)}") from None
+        checked.append({"outcome": told.model_dump(), "pages": [page.model_dump() for page in found]})
+    return checked

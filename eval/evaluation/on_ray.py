@@ -94,7 +94,8 @@ class _RayWorkers:
         self._places: set[str] = set()
         self._board: Any = event_board()
         told = config.model_dump(mode="json", exclude={"output", "ray"})
-        self._asked = [told, {name: material.frozen.digest for name, material in materials.items()}]
+        gpus = 0.0 if config.ray is None else config.ray.gpus  # on another device a training is another one
+        self._asked = [told, gpus, {name: material.frozen.digest for name, material in materials.items()}]
         self._shipment = Shipment(
             config={**told, "output": "."},
             digest=_digest(self._asked),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,8 @@ from webrec.models.training.losses import LossModule
 from webrec.models.training.metrics import MetricsLog
 from webrec.models.training.optimiser import make_optimiser, rate_factor, set_rates
 from webrec.models.training.validate import validate
+
+T = TypeVar("T")
 
 RESULT_FILE = "result.json"
 ADAPTER_FOLDER = "adapter"
@@ -65,7 +67,7 @@ def train(
     if not train_set or not valid_set:
         raise ConfigurationError(f"{'valid' if train_set else 'train'}: it holds no example; give at least one")
     run = _Run(adapted, train_set, valid_set, config, output, fingerprint, rank, world, wrap, on_event)
-    if (done := run.finished()) is not None:
+    if (done := run.agreed(run.finished)) is not None:
         return done
     return run.go(stop)
 
@@ -116,10 +118,7 @@ class _Run:
         if self.rank == 0:
             settle(self.output / ADAPTER_FOLDER)
             self.output.mkdir(parents=True, exist_ok=True)
-        if self.world > 1:
-            torch.distributed.barrier()  # the first one has waited for whoever wrote before
-        resumed = self.checkpoints.restore(self.trained, self.optimiser)
-        self._agree(resumed)
+        resumed = self.agreed(lambda: self.checkpoints.restore(self.trained, self.optimiser))
         self.metrics = None
         if self.rank == 0:
             self.metrics = MetricsLog(self.output, None if resumed is None else resumed.step)
@@ -149,17 +148,32 @@ class _Run:
             self.on_event({"event": "stopped_early", "step": self.progress.step, "steps": self.total})
         return self._finish()
 
-    def _agree(self, resumed: Progress | None) -> None:
-        """Wait until all have read, so that nobody writes before; raise `TrainingError` if they go on from different checkpoints."""
+    def agreed(self, read: Callable[[], T | None]) -> T | None:
+        """What every worker reads in the output folder, once all have come here and before any goes on.
+
+        Raises for all what reading raises for one, and `TrainingError` if they do not read the same: one who went on alone, or from
+        another step, would keep the others waiting or average gradients that do not belong together.
+        """
         if self.world == 1:
-            return
-        found: list[Progress | None] = [None] * self.world
-        torch.distributed.all_gather_object(found, resumed)
-        if any(other != resumed for other in found):
-            steps = ", ".join("none" if other is None else f"step {other.step}" for other in found)
+            return read()
+        torch.distributed.barrier()  # the first one has waited for whoever wrote before
+        error: ConfigurationError | None = None
+        value: T | None = None
+        try:
+            value = read()
+        except ConfigurationError as wrong:
+            error = wrong
+        found: list[Any] = [None] * self.world
+        torch.distributed.all_gather_object(found, (value, error))
+        for _, problem in found:
+            if problem is not None:
+                raise problem
+        if any(other != value for other, _ in found):
+            steps = ", ".join("none" if other is None else f"step {_step_of(other)}" for other, _ in found)
             raise TrainingError(
-                f"output: the workers found different checkpoints ({steps}); give a folder that all of them see alike, and start again"
+                f"output: the workers found different states of the run ({steps}); give a folder that all of them see alike, and start again"
             )
+        return value
 
     def _exhausted(self) -> bool:
         return self.progress.without_gain >= self.config.patience
@@ -284,3 +298,7 @@ class _Run:
                 os.fsync(file.fileno())
             fresh.replace(self.output / RESULT_FILE)
         return result
+
+
+def _step_of(state: Progress | TrainingResult) -> int:
+    return state.step if isinstance(state, Progress) else state.steps

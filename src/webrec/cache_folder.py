@@ -56,13 +56,15 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     """
     if is_complete(folder):
         return folder
+    lock = FileLock(folder.parent / f"{folder.name}.lock")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except OSError as error:
         raise ConfigurationError(
-            f"WEBREC_CACHE: {str(folder.parent)!r} cannot be made ({error.strerror}); name a folder that can be written"
+            f"WEBREC_CACHE: {str(folder.parent)!r} cannot be written ({error.strerror}); name a folder that can be"
         ) from None
-    with FileLock(folder.parent / f"{folder.name}.lock"):
+    try:
         if is_complete(folder):
             return folder
         for leftover in folder.parent.glob(f".{folder.name}.*"):
@@ -76,6 +78,8 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
             work.rename(folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+    finally:
+        lock.release()
     return folder
 
 

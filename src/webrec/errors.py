@@ -38,6 +38,15 @@ class SearchError(WebRecError):
         self.retry_after = retry_after
         self.lost = lost
 
+    def again(self, message: str | None = None) -> SearchError:
+        """The same failure as an object of its own, with another `message` if one is given.
+
+        A class of somebody else's, which may be made otherwise, becomes a plain `SearchError`.
+        """
+        kind = type(self) if type(self).__init__ is SearchError.__init__ else SearchError
+        told = str(self) if message is None else message
+        return kind(told, retry=self.retry, retry_after=self.retry_after, lost=self.lost)
+
 
 class SpendingCapError(SearchError):
     """The next call would exceed a cap of calls or money; nothing was sent."""

@@ -74,9 +74,13 @@ def test_the_newest_answer_of_each_provider_counts() -> None:
     def answer(provider: str, pages: int) -> dict[str, Any]:
         return {"outcome": {"provider": provider}, "pages": [{}] * pages}
 
-    held = join_searches([answer("one", 1)], [answer("two", 2)])
-    assert held == [answer("one", 1), answer("two", 2)]
-    assert join_searches(held, [answer("one", 0)]) == [answer("two", 2), answer("one", 0)]
+    def told(held: list[dict[str, Any]]) -> list[tuple[str, int]]:
+        return [(result["outcome"]["provider"], len(result["pages"])) for result in held]
+
+    held = join_searches(join_searches([], [answer("one", 1)]), [answer("two", 2)])
+    assert told(held) == [("one", 1), ("two", 2)]
+    assert told(join_searches(held, [answer("one", 0)])) == [("two", 2), ("one", 0)]
+    assert join_searches([], held) == held, "what a search found stays as it is"
     assert join_searches(held, None) == []
 
 
@@ -114,6 +118,40 @@ def test_a_run_whose_searches_all_failed_goes_on_once_they_answer(backbone: str)
     assert (result.retrieval, len(result.pages), result.warnings) == ("found", 2, [])
 
 
+def test_a_fallback_answers_for_its_own_round_alone(backbone: str) -> None:
+    world = World(backbone, providers=("one",))
+    one, two = world.shelves["one"], world.shelves["two"]
+    one.broken = True
+    assert world.begin(fallback=["two"])["pages"][0]["provider"] == "two"
+    world.edit({"keywords": ["other"]}, as_node="extract")
+    result = world.go_on()
+    assert [(page.provider, page.title) for page in result.pages] == [("two", "two: other")]
+    assert [search.query for search in result.searches] == ["other", "other"]
+    one.broken = False
+    world.edit({"keywords": ["third"]}, as_node="extract")
+    result = world.go_on()
+    assert [(page.provider, page.title) for page in result.pages] == [("one", "one: third")]
+    assert len(two.queries) == 2
+
+
+def test_a_fallback_that_failed_too_is_asked_again(backbone: str) -> None:
+    world = World(backbone, providers=("one",))
+    for shelf in world.shelves.values():
+        shelf.broken = True
+    with pytest.raises(SearchError, match="every search failed"):
+        world.begin(fallback=["two"])
+    world.shelves["two"].broken = False
+    world.edit({}, as_node="extract")
+    assert [page.provider for page in world.go_on().pages] == ["two"]
+
+
+def test_a_setting_that_is_no_more_keeps_no_run_from_going_on(backbone: str) -> None:
+    world = World(backbone, "score")
+    world.begin()
+    world.edit({"settings": world.values["settings"] | {"of_an_older_version": 3}})
+    assert "of_an_older_version" not in world.go_on().settings
+
+
 def test_pages_taken_out_and_put_in_are_told(backbone: str) -> None:
     world = World(backbone, "augment")
     world.begin()
@@ -135,6 +173,12 @@ def test_pages_taken_out_and_put_in_are_told(backbone: str) -> None:
     ("node", "values", "says"),
     [
         ("search", {"keywords": [None, 3]}, "keywords: "),
+        ("collect", {"results": "none"}, "results: "),
+        ("collect", {"results": [{"pages": []}]}, r"results\[0\]: "),
+        ("collect", {"results": [{"outcome": {}, "pages": []}]}, r"results\[0\]: provider: "),
+        ("collect", {"results": [{"outcome": {"provider": "one"}, "pages": [3]}]}, r"results\[0\]\.pages: "),
+        ("sift", {"candidates": [None]}, r"candidates\[0\]: "),
+        ("score", {"prompt": {"text": "x", "limit": "x"}}, r"prompt\.limit: "),
         ("augment", {"pages": "none"}, "pages: "),
         ("augment", {"pages": [{"title": "a", "snippet": 3}]}, r"pages\[0\]\.snippet: "),
         ("sift", {"pages": [{"title": None}]}, r"pages\[0\]\.title: "),
@@ -148,7 +192,7 @@ def test_nonsense_is_one_sentence(backbone: str, node: str, values: dict[str, An
     world = World(backbone, node)
     world.begin()
     with pytest.raises(InputError, match=f"^{says}"):  # noqa: PT012 (an edge reads the keywords, a node the rest)
-        world.edit(values, as_node="extract" if node == "search" else None)
+        world.edit(values, as_node={"search": "extract", "collect": "search"}.get(node))
         world.go_on()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from webrec.errors import ConfigurationError, InputError, SearchError
+from webrec.errors import ConfigurationError, InputError, SearchError, SpendingCapError
 from webrec.graph.build import build_graph
 from webrec.nodes.run import run_blocking
 from webrec.nodes.schema import Recommendation
@@ -170,6 +170,23 @@ def test_one_failed_provider_is_a_warning_all_failed_an_error(run: RunGraph) -> 
         run(Shelf("bad", error="bad is down"))
     with pytest.raises(SearchError, match="every search failed: one is down; two is down"):
         run(Shelf("one", error="one is down"), Shelf("two", error="two is down"))
+
+
+def test_a_failure_is_told_without_being_changed(run: RunGraph) -> None:
+    class Quota(SearchError):
+        def __init__(self, code: int, text: str) -> None:
+            super().__init__(f"{text} ({code})")
+
+    class Empty(Shelf):
+        async def search(self, query: str, limit: int) -> list[Page]:
+            raise failure
+
+    failure = Quota(402, "no credit")
+    with pytest.raises(SearchError, match=r"no credit \(402\).*; nothing was searched"):
+        run(Empty("one"))
+    assert str(failure) == "no credit (402)"
+    capped = SpendingCapError("capped", lost=True).again("capped; once")
+    assert (type(capped), str(capped), capped.lost) == (SpendingCapError, "capped; once", True)
 
 
 def test_a_slow_provider_is_cut_off(run: RunGraph) -> None:

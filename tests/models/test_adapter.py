@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -211,3 +212,17 @@ def test_a_revision_of_what_has_none_is_refused(
         settings = settings | {"adapter": str(tmp_path)}
     with pytest.raises(ConfigurationError, match=f"^{says}"):
         get_backbone(BackboneConfig(**{"backbone": backbone.name, "dtype": "float32", **settings}))  # type: ignore[arg-type]
+
+
+def test_loading_asks_no_hub_for_the_model_that_an_adapter_names(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*names: str) -> bool:
+        raise AssertionError(names)
+
+    trained_alike(backbone, "lora", "none").save_pretrained(tmp_path)
+    described = json.loads((tmp_path / "adapter_config.json").read_text())
+    other = {**described, "base_model_name_or_path": "someorg/some-llama"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(other))
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", asked)
+    with_adapter(backbone, tmp_path)

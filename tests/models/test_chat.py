@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Metaspace
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE, WordLevel
+from tokenizers.pre_tokenizers import ByteLevel, Metaspace
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from webrec.errors import ConfigurationError
@@ -157,6 +158,16 @@ def test_answers_follow_one_space_where_there_is_no_template(backbone: Backbone)
         assert chat.encode("Buy") + chat.encode_answer("soap") == chat.encode("Buy soap")
 
 
+def test_a_space_that_is_a_token_of_its_own_is_kept() -> None:
+    """As in byte-level tokenizers that have no merge with it: "x a" ends as "a" does, and yet no space comes by itself."""
+    letters = {letter: place for place, letter in enumerate(sorted({*"Buysoapx", "\u0120"}))}
+    made = Tokenizer(BPE(letters, []))
+    made.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    made.decoder = ByteLevelDecoder()
+    chat = ChatEncoder(PreTrainedTokenizerFast(tokenizer_object=made))
+    assert chat.decode(chat.encode("Buy") + chat.encode_answer("soap")) == "Buy soap"
+
+
 @pytest.mark.parametrize("own_space", [True, False])
 def test_a_tokenizer_that_puts_a_space_in_front_gets_no_second_one(own_space: bool) -> None:
     """As LLaMA 2's does, and others do not."""
@@ -174,6 +185,12 @@ def test_a_template_that_tells_the_date_says_the_same_every_day(tiny_bytes: Path
         "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
         "Today Date: {{ date_string }} {{ messages[0]['content'] }}"
     )
+    for begin in ("\n", "  {% if true %}", ""):  # what stands before it in a template stays as it was
+        template = begin + "{{ messages[0]['content'] }}" + "{% endif %}" * ("if" in begin)
+        tokenizer_of = AutoTokenizer.from_pretrained(tiny_bytes)
+        tokenizer_of.chat_template = template
+        own = tokenizer_of.apply_chat_template([{"role": "user", "content": "soap"}], tokenize=False)
+        assert ChatEncoder(tokenizer_of).decode(ChatEncoder(tokenizer_of).encode_turn("soap")) == own
     assert "Today Date: 26 Jul 2024" in ChatEncoder(tokenizer).decode(ChatEncoder(tokenizer).encode_turn("soap"))
 
 

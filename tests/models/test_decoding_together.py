@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from webrec.errors import RunCancelled
+from webrec.errors import ConfigurationError, RunCancelled
+from webrec.models import decode_queue
 from webrec.models.backbone import Backbone
 from webrec.models.decoding import decode_greedily, decode_together
+from webrec.models.text_in_progress import TextInProgress, entropy_of
 
 TEXTS = ["What does this user like?", "a", "Größe und süß, and a longer text than the others have to read first", "b c"]
 
@@ -63,3 +65,18 @@ def test_no_prompts_no_limit_an_empty_prompt_and_a_cancelled_run(backbone: Backb
 
     with pytest.raises(RunCancelled):
         decode_together(backbone, [[5], [6]], 40, cancelled=after_four)
+
+
+def test_a_text_whose_numbers_overflow_ends_alone(exact: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    def entropy(logits: torch.Tensor) -> torch.Tensor:
+        nats = entropy_of(logits)
+        if nats.ndim == 2 and len(nats) == 3:  # a step of all three
+            nats[1] = float("nan")
+        return nats
+
+    monkeypatch.setattr(decode_queue, "entropy_of", entropy)
+    texts = [TextInProgress([5, 6, n], 4, frozenset(), None) for n in (7, 8, 9)]
+    with pytest.raises(ConfigurationError, match=r"^dtype: "):
+        decode_queue.queue_of(exact.model).write(exact.model, texts, lambda _: None, lambda: False)
+    assert [text.error is None for text in texts] == [True, False, True]
+    assert [len(text.ids) for text in texts] == [4, 1, 4]

@@ -223,5 +223,5 @@ def test_default_weights_survive_a_kill_in_mid_conversion(tmp_path: Path) -> Non
 
 def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigurationError, match=r"^WEBREC_CACHE: '.*' cannot be made \(Not a directory\)"):
+    with pytest.raises(ConfigurationError, match=r"^WEBREC_CACHE: '.*' cannot be written \(Not a directory\)"):
         build_once(tmp_path / "file" / "cache" / "weights", lambda work: None)

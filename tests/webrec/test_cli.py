@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from webrec.cli.main import main
 from webrec.cli.rows import ResultRows
-from webrec.errors import InputError
+from webrec.errors import InputError, SearchError
 from webrec.nodes.context import RunContext
 from webrec.nodes.schema import Recommendation
 
@@ -185,6 +185,17 @@ def test_a_file_of_somebody_else_is_not_written_to(tmp_path: Path, offline: None
     assert not (tmp_path / "mine.lock").exists()
 
 
+def test_a_report_through_a_link_leaves_the_link(tmp_path: Path, tiny_bytes: Path, offline: None) -> None:
+    link = tmp_path / "report.html"
+    link.symlink_to(tmp_path / "real.html")
+    assert (
+        run("recommend", write(tmp_path, USER), "--backbone", tiny_bytes, "--no-retrieval", "--report", link).exit_code
+        == 0
+    )
+    assert link.is_symlink()
+    assert (tmp_path / "real.html").exists()
+
+
 @pytest.mark.parametrize("where", ["", "folder", "file/out.jsonl"])
 @pytest.mark.parametrize("option", ["--output", "--report"])
 def test_where_nothing_can_be_written_nothing_is_computed(
@@ -242,14 +253,27 @@ def test_one_user_who_cannot_be_ranked_keeps_nobody_else_from_it(
     assert sorted(json.loads(line)["user"] for line in output.read_text().splitlines()) == ["u0", "u1", "u3", "u4"]
 
 
-def test_what_stands_for_all_ends_all(tmp_path: Path, tiny_bytes: Path, offline: None) -> None:
-    users = [{**USER, "id": f"u{n}", "history": [f"{n} " + "word " * 190] * 200} for n in range(9)]
+def test_a_service_that_is_down_ends_the_batch_and_wrong_titles_never_do(
+    tmp_path: Path, tiny_bytes: Path, offline: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def failing(history: list[str], *_: Any, **__: Any) -> Any:
+        asked.append(history)
+        if history[0].startswith("wrong"):
+            raise InputError("history: too long")
+        raise SearchError("the service is down")
+
+    monkeypatch.setattr("webrec.api.arecommend", failing)
+    users = [{**USER, "id": f"u{n}", "history": [f"{kind} {n}"]} for kind in ("wrong", "right") for n in range(20)]
     file = write(tmp_path, "\n".join(map(json.dumps, users)), "users.jsonl")
-    result = run(
-        "recommend", file, "--backbone", tiny_bytes, "--no-retrieval", "--history-items", 200, "--concurrency", 2
-    )
-    assert result.exit_code == 2
-    assert result.stderr.count("webrec: ") == 2, "one user, and what ended it all"
+    for concurrency in (1, 4):
+        asked.clear()
+        result = run("recommend", file, "--backbone", tiny_bytes, "--no-retrieval", "--concurrency", concurrency)
+        assert result.exit_code == 1
+        assert "webrec: the service is down; 8 users failed and none succeeded" in result.stderr
+        assert result.stderr.count(": history: too long") == 20
+        assert 28 <= len(asked) <= 28 + concurrency
 
 
 def test_users_with_the_same_request_have_a_row_each(tmp_path: Path, tiny_bytes: Path, offline: None) -> None:

@@ -7,12 +7,15 @@ Reads lines of JSON (`html` in base64, `charset`), writes lines of JSON (`title`
 from __future__ import annotations
 
 import base64
+import codecs
 import json
 import logging
 import sys
 
 TEXT_CHARACTERS = 20_000
 _MEMORY = 2 * 1024**3
+_NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"})
+"""Encodings of Python that no page is written in; some take for ever, some raise whatever they are told to do with errors."""
 
 
 def extract(html: bytes, charset: str | None) -> dict[str, str]:
@@ -31,12 +34,19 @@ def extract(html: bytes, charset: str | None) -> dict[str, str]:
 
 def _decoded(html: bytes, charset: str | None) -> str | bytes:
     """With the charset that the server stated, if it is one and fits; else trafilatura finds out."""
-    if charset is not None:
-        try:
-            return html.decode(charset)
-        except (LookupError, UnicodeError, ValueError):
-            pass
-    return html
+    try:
+        return html if (known := known_charset(charset)) is None else html.decode(known)
+    except (LookupError, ValueError):
+        return html
+
+
+def known_charset(charset: str | None) -> str | None:
+    """Python's name of a charset that pages are written in, else None."""
+    try:
+        name = codecs.lookup(charset or "").name
+    except (LookupError, ValueError):
+        return None
+    return None if name in _NO_CHARSETS else name
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 
 import httpcore
 import httpx
@@ -20,7 +19,7 @@ from webrec.tools.fetching.download import (
     redirected,
 )
 from webrec.tools.fetching.extraction import ExtractionError, Extractor
-from webrec.tools.fetching.extractor import TEXT_CHARACTERS
+from webrec.tools.fetching.extractor import TEXT_CHARACTERS, known_charset
 from webrec.tools.fetching.fetched_page import FetchedPage
 from webrec.tools.fetching.network import Connector, Resolver, connect, resolve
 from webrec.tools.fetching.robots import RobotsFiles, RobotsUnreadable
@@ -33,8 +32,6 @@ EXTRACTION_SECONDS = 5.0
 PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml", "text/plain"})
 PLAIN_BYTES = 10 * TEXT_CHARACTERS
 """Of a page without markup: what is read of it to find the text that is kept."""
-_NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"})
-"""Encodings of Python that no page is written in; some take for ever, some raise whatever they are told to do with errors."""
 
 
 class PageFetcher:
@@ -128,7 +125,6 @@ class PageFetcher:
 
 def _plain(answer: Download) -> str:
     try:
-        charset = codecs.lookup(answer.charset or "utf-8").name
-        return answer.body[:PLAIN_BYTES].decode("utf-8" if charset in _NO_CHARSETS else charset, "replace")
-    except (LookupError, ValueError):  # no such charset, or one of Python's that makes no text of bytes
+        return answer.body[:PLAIN_BYTES].decode(known_charset(answer.charset) or "utf-8", "replace")
+    except (LookupError, ValueError):  # one of Python's that makes no text of bytes
         return answer.body[:PLAIN_BYTES].decode("utf-8", "replace")

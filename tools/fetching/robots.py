@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 ROBOTS_BYTES = 512_000
 """RFC 9309 asks to read at least 500 KiB."""
-MOST_RULES = 300_000
-"""Lines that name a crawler times the other lines: so many rules a reader may have to hold. A second of computing."""
+MOST_RULES, MOST_NAMES = 500_000, 2_000
+"""Rules that a reader has to hold, each of a group once for each of its crawlers, and crawlers of one group: a second of computing."""
 _REDIRECTS = 5
 _TYPES = frozenset({"text/plain", "text/html", "application/octet-stream", ""})
 
@@ -99,9 +99,26 @@ def _parse(body: bytes) -> Rules:
     from protego import Protego
 
     text = body.decode("utf-8-sig", "replace")
-    lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
-    crawlers = sum(line[:4].lower() == "user" for line in lines)
-    if crawlers * (len(lines) - crawlers) > MOST_RULES:
+    if _too_much(text):
         return _nothing
     rules: Protego = Protego.parse(text)
     return lambda url: bool(rules.can_fetch(url, AGENT))
+
+
+def _too_much(text: str) -> bool:
+    """Whether a group has so many names, or all so many rules, that reading them is an attack. What is doubtful ends no group."""
+    rules = names = own = 0
+    ended = False
+    for line in map(str.strip, text.splitlines()):
+        if not line or line.startswith("#"):
+            continue
+        if line[:4].lower() == "user":
+            if ended:
+                rules, names, own, ended = rules + names * own, 0, 0, False
+            names += 1
+        else:
+            own += 1
+            ended = ended or line.partition(":")[0].strip().lower() in {"allow", "disallow"}
+        if names > MOST_NAMES or rules + names * own > MOST_RULES:
+            return True
+    return False

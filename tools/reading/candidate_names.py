@@ -51,7 +51,7 @@ def names_of(title: str) -> list[str]:
 
 def fold(text: str) -> str:
     """Small letters, compatibility forms and straight quotes, character by character: places stay what they were."""
-    return text.lower() if text.isascii() else "".join(map(_fold_character, text))
+    return text.lower().replace("`", "'") if text.isascii() else "".join(map(_fold_character, text))
 
 
 @cache

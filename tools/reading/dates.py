@@ -14,7 +14,6 @@ _ISO = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _COMPACT = re.compile(r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)", re.ASCII)
-_COMPACT_HOUR = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-3])", re.ASCII)
 _UNIX = re.compile(r"(?P<seconds>\d{9}|\d{10}(?:\d{3})?)(?:\.\d{1,9})?", re.ASCII)
 _WORDS = (
     re.compile(r"(?P<name>[A-Za-z]{3,9})\.? (?:(?P<day>\d{1,2})(?:st|nd|rd|th)?,? )?(?P<year>\d{4})", re.ASCII),
@@ -75,10 +74,8 @@ def _unix(text: str) -> Period | None:
     found = _UNIX.fullmatch(text)
     if found is None:
         return None
-    digits = found["seconds"]
-    if len(digits) == 10 and _COMPACT_HOUR.fullmatch(digits):  # 2014050512: a day and its hour, or a second of 2033
-        return None
-    first = datetime.fromtimestamp(int(digits[:10]), UTC)
+    # A day with its hour (2014050512) is read as a second after 2030: never as earlier than it is.
+    first = datetime.fromtimestamp(int(found["seconds"][:10]), UTC)
     return _from(first, timedelta(seconds=1))
 
 

@@ -134,8 +134,10 @@ class Database:
         if self._writes % WRITES_PER_CHECKPOINT == 0:
             # Whoever reads for long, an export, would hold up this and with it every writer: better to try again later.
             connection.execute("PRAGMA busy_timeout=50")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
 
     @contextmanager
     def explained(self, *, opening: bool = False) -> Iterator[None]:

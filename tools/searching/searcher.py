@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 from dataclasses import dataclass
@@ -83,7 +82,7 @@ async def ask(
             waited = True
             failure = await store.flights.wait(flight)
             if failure is not None:
-                raise copy.copy(failure)
+                raise failure.again()
             continue
         try:
             return await _ask_once(attempts, since, config, begun)
@@ -99,7 +98,7 @@ async def _ask_once(attempts: LimitedAttempts, since: str, config: AskSettings, 
             return _from_record(found, attempts.limit, time.monotonic() - begun)
         if isinstance(found, SearchError):
             attempts.shared_failure = found
-            raise copy.copy(found)
+            raise found.again()
         tried = await with_retries(
             attempts.call,
             attempts=config.search_attempts,

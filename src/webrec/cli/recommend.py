@@ -22,6 +22,9 @@ from webrec.nodes.run import run_blocking
 from webrec.nodes.schema import Recommendation
 from webrec.tools.text_safety import clean
 
+FAILED_SEARCHES = 8
+"""Failed searches after which a batch ends that has no result yet: the service is down, or lets nobody in."""
+
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
@@ -84,7 +87,7 @@ def _run(
     early: dict[int, Recommendation | None] = {}  # ended before one that stands above it in the file; None: failed
     done: list[tuple[UserRecord, Recommendation]] = []
     failed: list[InputError | SearchError] = []
-    shown = answered = 0
+    shown = answered = failed_searches = 0
     with UsersProgress(len(wanted)) as progress:
 
         def ended(work: int, result: Recommendation | None) -> None:
@@ -108,11 +111,16 @@ def _run(
             ended(work, result)
 
         def give_up(work: int, error: InputError | SearchError) -> None:
-            failed.extend([error] * len(works[work]))
-            if len(users) == 1 or (
-                not answered and len(failed) >= concurrency > 1
-            ):  # it is not about one user among others
+            nonlocal failed_searches
+            if len(users) == 1:
                 raise error
+            failed.extend([error] * len(works[work]))
+            failed_searches += isinstance(error, SearchError)
+            down = failed_searches == FAILED_SEARCHES and not answered and len(wanted) == len(users)
+            if isinstance(error, SearchError) and down:
+                raise error.again(
+                    f"{error}; {failed_searches} users failed and none succeeded, so the others were not tried"
+                )
             for place in works[work]:
                 progress.keep(f"webrec: {users[place].name}: {clean(str(error))}")
             ended(work, None)
@@ -178,7 +186,7 @@ def check_writable(path: Path) -> None:
         with path.open("ab"):
             pass
         if not existed:
-            path.unlink()
+            path.resolve().unlink()  # not a link that leads there
     except OSError as error:
         raise _unwritable(path, error) from None
 

@@ -51,7 +51,9 @@ class ResultRows:
             except (ValueError, KeyError, TypeError, RecursionError):
                 raise self._foreign(number) from None
         if last:
-            if last[: len(_ROW)] != _ROW[: len(last)]:  # somebody's file, not a row whose writer was killed
+            if (
+                last.strip(b"\0") and last[: len(_ROW)] != _ROW[: len(last)]
+            ):  # somebody's file, not a row whose writer was killed
                 raise self._foreign(len(lines) + 1)
             with self.path.open("r+b") as file:
                 file.truncate(len(content) - len(last))

@@ -92,7 +92,12 @@ def test_processes_that_find_different_checkpoints_do_not_go_on(tmp_path: Path) 
     shutil.rmtree(sorted((both[1] / "checkpoints").glob("step-*"))[-1])
     answer = run_worker(output=str(both[0]), outputs={"1": str(both[1])}, **options)
     assert answer["statuses"] == [1, 1]
-    assert "TrainingError: output: the workers found different checkpoints (step 2, step 0)" in answer["errors"]
+    assert "TrainingError: output: the workers found different states of the run (step 2, step 0)" in answer["errors"]
     assert not (both[0] / "result.json").exists()
+    state = next((both[1] / "checkpoints").glob("step-*")) / "state.json"
+    state.write_text(state.read_text().replace('"seed": 0', '"seed": 1'))  # one folder holds another run
+    answer = run_worker(output=str(both[0]), outputs={"1": str(both[1])}, **options)
+    assert answer["statuses"] == [1, 1]
+    assert answer["errors"].count("ConfigurationError: output: ") == 2
     answer = run_worker(output=str(both[0]), **options)
     assert answer["statuses"] == [0, 0], answer["errors"]

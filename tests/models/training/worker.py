@@ -142,6 +142,7 @@ def _together(options: dict[str, Any]) -> dict[str, Any]:
     world = options["world"]
     Path(options["output"]).mkdir(parents=True, exist_ok=True)
     meeting = str(Path(options["output"]) / "rendezvous")
+    Path(meeting).unlink(missing_ok=True)  # of processes that ended badly
     children = [_forked(lambda rank=rank: _train(options, rank, world, meeting)) for rank in range(world)]
     return {"statuses": [os.WEXITSTATUS(os.waitpid(child, 0)[1]) for child in children]}
 

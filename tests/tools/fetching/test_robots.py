@@ -31,6 +31,8 @@ ROBOTS: list[tuple[str, Route | None, str]] = [
     ("moved to loopback", redirect("http://127.0.0.1/robots.txt"), "refused"),
     ("with a byte order mark", lambda h: h.answer("\ufeffUser-agent: *\nDisallow: /", kind="text/plain"), "robots"),
     ("rules by rules", lambda h: h.answer("useragent:X\n" * 1_000 + "allow:/Y\n" * 1_000, kind=""), "failed"),
+    ("many crawlers kept out", lambda h: h.answer("User-agent: Bot\nDisallow: /\n\n" * 600, kind=""), "fetched"),
+    ("names without an end", lambda h: h.answer("useragent:X\njunk\nSitemap: x\n" * 2_100, kind=""), "failed"),
     ("many of both", lambda h: h.answer("useragent:X\nallow:/Y\n" * 400, kind=""), "fetched"),
     ("compressed", lambda h: h.answer(gzip.compress(b"User-agent: *\nDisallow: /"), Content_Encoding="gzip"), "robots"),
 ]

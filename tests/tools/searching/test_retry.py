@@ -254,3 +254,21 @@ async def test_other_errors_pass_unchanged() -> None:
 
     with pytest.raises(KeyError):
         await with_retries(call, attempts=3, total_seconds=1, attempt_seconds=1)
+
+
+async def test_a_machine_that_slept_through_the_time_left_makes_no_call() -> None:
+    service = Service([BUSY, BUSY])
+
+    async def oversleep(_: float) -> None:
+        service.now += 1_000.0
+
+    with pytest.raises(SearchError, match="busy"):
+        await with_retries(
+            service.call,
+            attempts=3,
+            total_seconds=20.0,
+            attempt_seconds=5.0,
+            sleep=oversleep,
+            clock=lambda: service.now,
+        )
+    assert service.calls == 1

@@ -121,6 +121,29 @@ async def test_the_log_does_not_grow_without_end(store: SearchStore) -> None:
     assert store.path.with_name(store.path.name + "-wal").stat().st_size < 100_000
 
 
+def test_a_long_reader_holds_no_writer_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one whose turn it is to empty the log does not wait for an export: others would wait for it."""
+    monkeypatch.setattr("webrec.tools.searching.database.WRITES_PER_CHECKPOINT", 1)
+    database = Database(tmp_path / "store")
+    with closing(sqlite3.connect(tmp_path / "store")) as reader:
+        with database.transaction() as connection:
+            connection.execute("INSERT INTO slots VALUES ('p', 0, 0)")
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM slots").fetchall()
+
+        def write() -> None:
+            with database.transaction() as connection:
+                connection.execute("INSERT INTO slots VALUES ('q', 0, 0)")
+
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        writer.join(15)  # half of what it would wait
+        assert not writer.is_alive()
+    (timeout,) = database.connection.execute("PRAGMA busy_timeout").fetchone()
+    assert timeout == 30_000
+    database.close()
+
+
 async def test_a_transaction_is_all_or_nothing(store: SearchStore) -> None:
     def half(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO slots VALUES ('p', 1, 1)")
