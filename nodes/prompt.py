@@ -75,7 +75,7 @@ def _first_words(title: str, words: int) -> str:
 
 def user_of(state: State, context: RunContext) -> User:
     """The user of a run. Raises `InputError` for titles that no input may have, as an edited state can."""
-    checked = check_input({"history": state["history"], "candidates": state["candidates"]})
+    checked = check_input(dict(state))
     return User.of(
         checked.history,
         checked.candidates,

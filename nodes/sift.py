@@ -19,7 +19,7 @@ def sift(state: State, run: Run) -> Update:
     """
     context = run.context
     rules = LeakageRules.of(context)
-    candidates = check_input({"history": state["history"], "candidates": state["candidates"]}).candidates
+    candidates = check_input(dict(state)).candidates
     pages, left_out = [], []
 
     def leave(page: PageEvidence, reason: LeftOutReason) -> None:

@@ -39,7 +39,7 @@ def clean(text: str, limit: int | None = None) -> str:
     selectors stay only where a script or an emoji needs them, a letter keeps at most four combining marks, and the result
     is cut to `limit` characters (with an ellipsis). Letters that look like others (Cyrillic а, full-width Ａ) stay.
     """
-    text = _ANSI.sub("", text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = storable(_ANSI.sub("", text))
     if text.isascii():
         text = "".join(c if c.isprintable() else " " if c.isspace() else "" for c in text)
     else:
@@ -48,6 +48,11 @@ def clean(text: str, limit: int | None = None) -> str:
     if limit is not None and len(text) > limit:
         text = text[: limit - 1].rstrip(" " + _JOINERS) + "…"
     return text
+
+
+def storable(text: str) -> str:
+    """`text` with the replacement character for broken surrogates, which JSON can spell and no file can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _without_unseen(text: str) -> str:

@@ -19,6 +19,7 @@ import tantivy
 from webrec.cache_folder import build_once, cache_root
 from webrec.errors import ConfigurationError
 from webrec.tools.page import Page
+from webrec.tools.text_safety import storable
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".txt", ".md")
 MIN_SHARED_TERMS = 2
@@ -120,10 +121,10 @@ def build_index(files: list[Path], folder: Path | None) -> tantivy.Index:
     for file in files:
         for page in read_pages(file):
             document = tantivy.Document()
-            document.add_text("title", _storable(page.get("title")))
-            document.add_text("text", _storable(page["text"]))
-            document.add_text("url", _storable(page.get("url")))
-            document.add_text("time", _storable(page.get("published") or page.get("time")))
+            document.add_text("title", _text(page.get("title")))
+            document.add_text("text", _text(page["text"]))
+            document.add_text("url", _text(page.get("url")))
+            document.add_text("time", _text(page.get("published") or page.get("time")))
             document.add_text("authors", json.dumps(page.get("authors") or page.get("author") or []))
             writer.add_document(document)
     writer.commit()
@@ -132,9 +133,8 @@ def build_index(files: list[Path], folder: Path | None) -> tantivy.Index:
     return index
 
 
-def _storable(value: Any) -> str:
-    """As text without broken surrogates, which JSON can hold and no file can."""
-    return str(value or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def _text(value: Any) -> str:
+    return storable(str(value or ""))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from webrec.tools.text_safety import normalised
+from webrec.tools.text_safety import normalised, storable
 
 Kind = Literal["search", "page"]
 
@@ -60,11 +60,6 @@ def oldest_admitted(now: float, max_age_days: float | None) -> str:
         return (datetime.fromtimestamp(now, UTC) - timedelta(days=max_age_days)).isoformat(timespec="microseconds")
     except OverflowError:  # older than the calendar
         return ""
-
-
-def storable(key: str) -> str:
-    """A key without broken surrogates, which no file can hold."""
-    return key.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def find(connection: sqlite3.Connection, kind: Kind, key: str, since: str = "") -> Record | None:
