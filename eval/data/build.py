@@ -21,8 +21,6 @@ from webrec.eval.data.frozen import FORMAT, FrozenExamples, Part, make_table, re
 from webrec.eval.data.source import find_source
 from webrec.eval.data.splitting import Case, Split, leave_one_out, time_cut, tuning_cases
 
-_TUNING = 1_000_003
-"""Added to the seed, so that a user's tuning and test examples have candidates of their own."""
 _TRIED = 2_000
 """Cases on which an unset window is tried."""
 Progress = Callable[[str], None]
@@ -98,12 +96,16 @@ def _make(
         progress(f"choosing the window of {judged[0]} candidates")
         window = config.window or _widest(config, split.training, make, tried, judged[0])
     sampler = make(window)
-    tuning = replace(sampler, draws=1, seed=config.seed + _TUNING)
+    samplers: dict[Part, CandidateSampler] = {
+        "tuning": replace(sampler, draws=1, part="tuning"),
+        "validation": replace(sampler, part="validation"),
+        "test": sampler,
+    }
     drawn: dict[tuple[Part, Sampling], list[list[tuple[str, ...]]]] = {}
     for part, own in cases.items():
         for sampling in config.samplings:
             progress(f"drawing {sampling} candidates for {len(own):,} users ({part})")
-            drawn[part, sampling] = [(tuning if part == "tuning" else sampler).draw(case, sampling) for case in own]
+            drawn[part, sampling] = [samplers[part].draw(case, sampling) for case in own]
     told: dict[str, Any] = {"items": sorted(dataset.items), "redrawn": dict(sampler.redrawn), "window": window}
     for sampling in judged:
         if len(cases["test"]) >= len(tried):

@@ -28,7 +28,9 @@ class CandidateSampler:
     `window`: for `matched`, how many neighbours in training popularity there are to draw from. The target's place among them
     is itself drawn, so that its popularity says nothing; neighbours of equal popularity are in random order. `covered`: items
     that pages tell of; the sampling of that name is `matched` among items of which pages tell as of the target, or do not, as not.
-    Each draw depends only on (seed, user, sampling, draw). `redrawn` counts the draws that met a title once more.
+    Each draw depends only on (seed, user, sampling, draw) for the test part; elsewhere on the part and on how much the user had
+    taken as well, so that nothing is learned or chosen on the negatives that it is then tested with, or twice on the same
+    ones. `redrawn` counts the draws that met a title once more.
     """
 
     training: TrainingData
@@ -39,6 +41,7 @@ class CandidateSampler:
     seed: int
     window: int = 100
     covered: frozenset[str] = frozenset()
+    part: str = "test"
     redrawn: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -60,13 +63,17 @@ class CandidateSampler:
         Raises `InputError` where too few items are left for the user.
         """
         neighbours = None if sampling == "uniform" else self._neighbours(case, alike=sampling == "covered")
-        sets = []
+        own, sets = self._name(case), []
         for number in range(self.draws):
-            generator = np.random.default_rng(_hash(f"{self.seed}\0{case.user}\0{sampling}\0{number}"))
+            generator = np.random.default_rng(_hash(f"{self.seed}\0{own}\0{sampling}\0{number}"))
             stream = self._uniform(generator) if neighbours is None else neighbours.stream(number, generator)
             chosen = [case.target.item_id, *self._distinct(case, sampling, stream)]
-            sets.append(tuple(sorted(chosen, key=lambda i: _hash(f"{self.seed}\0{case.user}\0{number}\0{i}"))))
+            ordered = sorted(chosen, key=lambda i: _hash(f"{self.seed}\0{own}\0{number}\0{i}"))
+            sets.append(tuple(ordered))
         return sets
+
+    def _name(self, case: Case) -> str:
+        return case.user if self.part == "test" else f"{case.user}\0{self.part}\0{len(case.past)}"
 
     def _distinct(self, case: Case, sampling: Sampling, stream: Iterator[str]) -> list[str]:
         """The first of `stream` that may stand beside one another."""
@@ -119,7 +126,7 @@ class CandidateSampler:
                     found.append((item_id, self._popularity[place]))
             return found
 
-        shift = np.random.default_rng(_hash(f"{self.seed}\0{case.user}\0offset")).random()
+        shift = np.random.default_rng(_hash(f"{self.seed}\0{self._name(case)}\0offset")).random()
         return _Neighbours(
             equal=[item_id for item_id, _ in eligible(range(begin, end), end - begin)],
             below=eligible(range(begin - 1, -1, -1), 2 * self.window),

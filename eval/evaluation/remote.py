@@ -8,7 +8,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -65,11 +65,10 @@ def unpack(shipped: Shipped) -> Material:
 
     def write(folder: Path) -> None:
         (folder / PAGES).write_bytes(shipped.pages)
-        told = {"items": dict(corpus.about), "counts": dict(corpus.counts)}
-        (folder / ABOUT).write_text(json.dumps(told), encoding="utf-8")
+        (folder / ABOUT).write_text(corpus.about_file(), encoding="utf-8")
 
     here = build_once(cache_root() / "corpora" / corpus.digest[:16], write)
-    return Material(shipped.frozen, Corpus(here / PAGES, corpus.about, corpus.digest, corpus.counts))
+    return Material(shipped.frozen, replace(corpus, path=here / PAGES))
 
 
 class _Fetched(Mapping[str, Any]):

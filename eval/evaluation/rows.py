@@ -34,10 +34,11 @@ class Piece:
     fitting: bool = False
 
     def path(self, folder: Path) -> Path:
-        """Where its rows lie under the rows' folder."""
+        """Where its rows lie under the rows' folder, or, of the validation part, under the one beside it."""
+        if self.fitting:  # beside the rows, since the keys are alike: read together they would mix validation with test
+            folder = folder.with_name(f"{folder.name}_fitting")
         cell = folder / self.data / self.system / f"seed-{self.seed}"
-        kind = "fitting-" if self.fitting else ""
-        return cell / f"{kind}{self.sampling}-{self.begin:07}-{self.end:07}.parquet"
+        return cell / f"{self.sampling}-{self.begin:07}-{self.end:07}.parquet"
 
 
 class RowStore:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from webrec.cache_folder import cache_root
+from webrec.errors import ConfigurationError
 from webrec.eval.data.build import frozen_examples
 from webrec.eval.data.config import DataConfig
 from webrec.eval.data.dataset import Item
@@ -50,6 +51,12 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
         if left_out:
             on_event({"event": "left_out", "data": name, "counts": left_out})
     corpora = {name: _corpus(config, name, frozen[name].items) for name in config.corpora}
+    for retrieval in config.retrievals:
+        if retrieval.not_by_user and (unsigned := [name for name, corpus in corpora.items() if not corpus.signed]):
+            raise ConfigurationError(
+                f"retrievals: {retrieval.name} has not_by_user, and no page of {unsigned[0]} says who wrote it; "
+                "name the field in author_field of the corpus' pages, or turn it off"
+            )
     materials = {name: Material(examples, corpora.get(name)) for name, examples in frozen.items()}
     told = description(config, frozen, corpora)
     with RunFolder(config.output, told, "an evaluation") as folder:

@@ -99,7 +99,7 @@ def targets_found(
             told[data, retrieval] = {
                 (config.part, sampling): {
                     e.key: any(
-                        corpus.about.get(page.url) == e.target for page in found[config.part, sampling][e.key].pages
+                        e.target in corpus.about.get(page.url, ()) for page in found[config.part, sampling][e.key].pages
                     )
                     for e in frozen[data].examples(config.part, sampling)
                 }

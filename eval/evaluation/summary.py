@@ -34,7 +34,7 @@ class Cell(BaseModel):
     """One system on one data set and sampling.
 
     `metrics`: mean, low and high end of each; `spread`: over training seeds; `groups`: by kind and group of examples, the users
-    and the primary metric, as in `metrics`.
+    and the primary metric, as in `metrics`, but over users alone.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -94,7 +94,7 @@ def summarise(
     target_found: TargetFound,
     corpora: Mapping[str, Corpus],
 ) -> Summary:
-    """Read all rows and compute. A user's draws, and a system's seeds, are averaged before anything else.
+    """Read all rows and compute. A user's draws are averaged before anything else.
 
     `comparisons`: those that were planned. `target_found`: by data set and retrieval, (part, sampling) and example key, whether a page about the target was found.
     """
@@ -113,7 +113,7 @@ def summarise(
                 of = target_found.get((data, retrieval_of(fitted[0].system) or ""), {}).get((config.part, sampling))
                 found[name] = {} if of is None else found_groups(asked, of)
             cells += _cells(data, sampling, read, groups_of(asked, past, counts), found)
-            values = {name: one.by_user.mean(0)[:, 0] for name, one in read.items()}
+            values = {name: one.by_user[:, :, 0] for name, one in read.items()}
             best = max(values, key=lambda name: values[name].mean())
             pairs += [_pair(data, sampling, values, best, rival) for rival in values if rival != best]
             planned += [_pair(data, sampling, values, *names) for names in comparisons]
@@ -135,7 +135,7 @@ def summarise(
 
 
 def _pair(data: str, sampling: str, values: Mapping[str, npt.NDArray[np.float64]], system: str, rival: str) -> Pair:
-    """`values`: of each system, the primary metric of each user."""
+    """`values`: of each system, the primary metric of each user, (seeds, users)."""
     compared = compare(values[system], values[rival])
     return Pair(
         data=data,
@@ -220,11 +220,10 @@ def _cells(
 ) -> list[Cell]:
     """A cell for each system. All systems' columns lie side by side: the users are drawn anew once, not once for each system."""
     some = next(iter(read.values()))
-    means = intervals(np.concatenate([one.by_user.mean(0) for one in read.values()], axis=1))
+    means = _means(read)
     grouped = breakdown(np.stack([one.primary for one in read.values()], axis=1), some.users, groups)
     cells = []
     for number, (system, one) in enumerate(read.items()):
-        own = means[number * len(METRICS) : (number + 1) * len(METRICS)]
         told = {kind: {name: columns[number] for name, columns in named.items()} for kind, named in grouped.items()}
         for kind, named in breakdown(one.primary[:, None], one.users, found[system]).items():
             told[kind] = {name: columns[0] for name, columns in named.items()}
@@ -236,7 +235,7 @@ def _cells(
                 users=one.by_user.shape[1],
                 examples=len(one.primary),
                 seeds=len(one.by_user),
-                metrics=dict(zip(METRICS, map(_ends, own), strict=True)),
+                metrics=dict(zip(METRICS, map(_ends, means[system]), strict=True)),
                 spread={m: seed_spread(one.by_user[:, :, n]) for n, m in enumerate(METRICS)}
                 if len(one.by_user) > 1
                 else {},
@@ -245,6 +244,16 @@ def _cells(
             )
         )
     return cells
+
+
+def _means(read: Mapping[str, _Read]) -> dict[str, list[Interval]]:
+    """The interval of each metric of each system, over users and seeds: those with as many seeds side by side."""
+    means: dict[str, list[Interval]] = {}
+    for seeds in {len(one.by_user) for one in read.values()}:
+        own = [name for name, one in read.items() if len(one.by_user) == seeds]
+        found = intervals(np.concatenate([read[name].by_user for name in own], axis=2))
+        means |= {name: found[n * len(METRICS) : (n + 1) * len(METRICS)] for n, name in enumerate(own)}
+    return means
 
 
 def _ends(interval: Interval) -> tuple[float, float, float]:

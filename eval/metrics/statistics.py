@@ -1,6 +1,7 @@
 """Intervals, tests and gains over users. Everything is a function of its arguments and a seed.
 
-The unit is the user: what a user's draws (and a system's training seeds) gave is averaged first. See docs/evaluate.md.
+The unit is the user: what a user's draws gave is averaged first. Where a system was trained with several seeds, users and
+trainings are both drawn anew: other users and another training would give another mean. See docs/evaluate.md.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _CHUNK = 2**24
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean and its 95 % bootstrap interval over `users`."""
+    """A mean and its 95 % bootstrap interval over `users`, and over trainings where there were several."""
 
     mean: float
     low: float
@@ -60,26 +61,31 @@ def interval(values: npt.ArrayLike, seed: int = 0) -> Interval:
     table = np.atleast_2d(np.asarray(values, np.float64))
     if table.ndim != 2 or table.size == 0:
         raise InputError("values must be (users,) or (seeds, users), with at least one user")
-    means = _resampled(table, seed, lambda drawn: drawn.mean(-1))
-    low, high = _ends(means)
+    low, high = _ends(_drawn_means([table], seed)[0])
     return Interval(float(table.mean()), low, high, table.shape[1])
 
 
 def intervals(values: npt.ArrayLike, seed: int = 0) -> list[Interval]:
-    """The interval of each column of (users, columns), all from the same resamples of users: quick for many columns."""
+    """The interval of each column of (users, columns), all from the same resamples of users: quick for many columns.
+
+    Of (seeds, users, columns) each resample draws seeds and users, both with replacement.
+    """
     table = np.asarray(values, np.float64)
-    if table.ndim != 2 or table.size == 0:
-        raise InputError("values must be (users, columns), with at least one user")
-    users = table.shape[0]
+    table = table[None] if table.ndim == 2 else table
+    if table.ndim != 3 or table.size == 0:
+        raise InputError("values must be (users, columns) or (seeds, users, columns), with at least one user")
+    seeds, users, _ = table.shape
     generator, parts = np.random.default_rng(seed), []
+    drawn_seeds = np.random.default_rng([seed, seeds])
     rows = max(1, _CHUNK // users)
     for done in range(0, RESAMPLES, rows):
         places = generator.integers(0, users, (min(rows, RESAMPLES - done), users))
         # How often each user was drawn, times the values: one matrix product instead of a gather for each column.
         times = np.stack([np.bincount(row, minlength=users) for row in places]).astype(np.float64)
-        parts.append(times @ table / users)
+        shares = _shares(seeds, len(places), drawn_seeds)
+        parts.append(np.einsum("rs,src->rc", shares, np.stack([times @ one / users for one in table])))
     ends = [_ends(column) for column in np.concatenate(parts).T]
-    means = table.mean(0)
+    means = table.mean((0, 1))
     return [Interval(float(mean), low, high, users) for mean, (low, high) in zip(means, ends, strict=True)]
 
 
@@ -115,19 +121,41 @@ def paired_test(system: npt.ArrayLike, other: npt.ArrayLike, seed: int = 0) -> f
 
 
 def compare(system: npt.ArrayLike, other: npt.ArrayLike, seed: int = 0) -> Comparison:
-    """`system` against `other`, both (users,), the same users in the same order."""
-    pair = np.stack([np.asarray(system, np.float64), np.asarray(other, np.float64)])
-    differences = _differences(system, other)
+    """`system` against `other`, each (users,) or (seeds, users), the same users in the same order.
+
+    Flips over users know nothing of what another training would give. So with several seeds of one of them p is that of
+    Welch's t-test with the variance over users and over the trainings of each, degrees of freedom by Satterthwaite.
+    """
+    tables = [np.atleast_2d(np.asarray(values, np.float64)) for values in (system, other)]
+    one, two = (table.mean(0) for table in tables)
+    differences = _differences(one, two)
+    drawn = _drawn_means(tables, seed)
     gain = None
-    if pair[1].mean() > 0:
-        drawn = _bootstrap(differences.size, seed, lambda places: pair[:, places].mean(-1))
+    if two.mean() > 0:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = drawn[0] / drawn[1] - 1
         low, high = _ends(ratios[np.isfinite(ratios)])
-        gain = Interval(float(pair[0].mean() / pair[1].mean() - 1), low, high, differences.size)
-    return Comparison(
-        interval(differences, seed), paired_test(system, other, seed), gain, smallest_detectable(differences)
-    )
+        gain = Interval(float(one.mean() / two.mean() - 1), low, high, differences.size)
+    low, high = _ends(drawn[0] - drawn[1])
+    difference = Interval(float(differences.mean()), low, high, differences.size)
+    if max(map(len, tables)) == 1:
+        return Comparison(difference, paired_test(one, two, seed), gain, smallest_detectable(differences))
+    p, error = _over_trainings(differences, tables)
+    return Comparison(difference, p, gain, float(_standard_errors(0.05, 0.8) * error))
+
+
+def _over_trainings(differences: Floats, tables: Sequence[Floats]) -> tuple[float, float]:
+    """P of Welch's t-test of the mean difference over users and trainings, and its standard error."""
+    from scipy.stats import t  # with the extra "eval"
+
+    parts = [(differences.var(ddof=1) / differences.size, differences.size - 1)] if differences.size > 1 else []
+    parts += [(table.mean(1).var(ddof=1) / len(table), len(table) - 1) for table in tables if len(table) > 1]
+    variance = float(sum(part for part, _ in parts))
+    if variance == 0:
+        return (1.0 if differences.mean() == 0 else 0.0), 0.0
+    freedom = variance**2 / sum(part**2 / of for part, of in parts)
+    error = float(np.sqrt(variance))
+    return float(2 * t.sf(abs(differences.mean()) / error, freedom)), error
 
 
 def smallest_detectable(differences: npt.ArrayLike, power: float = 0.8, alpha: float = 0.05) -> float:
@@ -170,18 +198,29 @@ def _differences(system: npt.ArrayLike, other: npt.ArrayLike) -> Floats:
     return first - second
 
 
-def _resampled(table: Floats, seed: int, statistic: Callable[[Floats], Floats]) -> Floats:
-    seeds, users = table.shape
-    if seeds == 1:
-        only: Floats = _bootstrap(users, seed, lambda places: statistic(table[0][places])[None])[0]
-        return only
-    generator = np.random.default_rng(seed)
-    means = np.empty(RESAMPLES)
-    for number in range(RESAMPLES):
-        rows = generator.integers(0, seeds, seeds)
-        # The mean over drawn seeds first: then one draw of users serves all of them.
-        means[number] = statistic(table[rows].mean(0)[generator.integers(0, users, users)])
-    return means
+def _drawn_means(tables: Sequence[Floats], seed: int) -> Floats:
+    """(tables, resamples): the mean of each (seeds, users), of the same drawn users and of seeds drawn for each of them alone."""
+    users = tables[0].shape[1]
+    if max(map(len, tables)) == 1:
+        rows = np.concatenate(tables)
+        return _bootstrap(users, seed, lambda places: rows[:, places].mean(-1))
+    generators = [np.random.default_rng([seed, number]) for number in range(len(tables))]
+
+    def means(places: npt.NDArray[np.int64]) -> Floats:
+        return np.stack(
+            [
+                np.einsum("rs,sr->r", _shares(len(table), len(places), generator), table[:, places].mean(-1))
+                for table, generator in zip(tables, generators, strict=True)
+            ]
+        )
+
+    return _bootstrap(users, seed, means)
+
+
+def _shares(seeds: int, resamples: int, generator: np.random.Generator) -> Floats:
+    """(resamples, seeds): the share of each seed where as many are drawn with replacement."""
+    drawn: Floats = generator.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
+    return drawn
 
 
 def _bootstrap(users: int, seed: int, statistic: Callable[[npt.NDArray[np.int64]], Floats]) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,26 +19,35 @@ from webrec.eval.data.plain import numbered_lines
 from webrec.eval.retrieval.config import CorpusConfig, PagesConfig
 from webrec.tools.providers.local_index import read_pages
 
-LAYOUT = 1
+LAYOUT = 2
 PAGES, ABOUT = "pages.jsonl", "about.json"
-_Page = tuple[dict[str, Any], str | None, str]
-"""A page, the item it is about, and the name of its source."""
+_Page = tuple[dict[str, Any], tuple[str, ...], str]
+"""A page, the items it is about, and the name of its source."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """`path`: the JSONL file to search. `about`: the item that the page at an address is about. `digest`: of what went in."""
+    """`path`: the JSONL file to search. `about`: the items that the page at an address is about. `digest`: of what went in.
+
+    `signed`: how many pages say who wrote them.
+    """
 
     path: Path
-    about: Mapping[str, str]
+    about: Mapping[str, Sequence[str]]
     digest: str
     counts: Mapping[str, int]
+    signed: int = 0
+
+    def about_file(self) -> str:
+        """What is written beside the pages."""
+        return json.dumps({"items": dict(self.about), "counts": dict(self.counts), "signed": self.signed})
 
     def pages_of(self) -> dict[str, int]:
         """How many pages there are about each item; absent ones have none."""
         found: dict[str, int] = {}
-        for item_id in self.about.values():
-            found[item_id] = found.get(item_id, 0) + 1
+        for about in self.about.values():
+            for item_id in about:
+                found[item_id] = found.get(item_id, 0) + 1
         return found
 
     def texts_of(self, characters: int = 400) -> dict[str, str]:
@@ -47,7 +56,7 @@ class Corpus:
         with self.path.open(encoding="utf-8") as file:
             for line in file:
                 page = json.loads(line)
-                if (item_id := self.about.get(page["url"])) is not None:
+                for item_id in self.about.get(page["url"], ()):
                     found.setdefault(item_id, page["text"][:characters])
         return found
 
@@ -61,53 +70,65 @@ def build_corpus(config: CorpusConfig, items: Mapping[str, Item], folder: Path) 
     told: list[Any] = [config.model_dump(mode="json", exclude={"pages", "noise"}), sorted(items)]
     for kind in (config.pages, config.noise):
         told.append(
-            [[_file_hash(p.path), p.matches and _file_hash(p.matches), p.page_field, p.item_field] for p in kind]
+            [
+                [
+                    _file_hash(p.path),
+                    p.matches and _file_hash(p.matches),
+                    p.model_dump(mode="json", exclude={"path", "matches"}),
+                ]
+                for p in kind
+            ]
         )
     if config.descriptions:
         told.append([[i.item_id, i.title, i.text] for i in items.values() if i.text])
     digest = hashlib.sha256(json.dumps([LAYOUT, told]).encode()).hexdigest()
     made = build_once(folder / digest[:16], lambda work: _write(config, items, work))
     about = json.loads((made / ABOUT).read_text("utf-8"))
-    return Corpus(made / PAGES, about["items"], digest, about["counts"])
+    return Corpus(made / PAGES, about["items"], digest, about["counts"], about["signed"])
 
 
 def _write(config: CorpusConfig, items: Mapping[str, Item], folder: Path) -> None:
     own = [page for file in config.pages for page in _pages(file, file.path)]
     if config.descriptions:
         own += [
-            ({"title": item.title, "text": item.text}, item.item_id, "descriptions")
+            ({"title": item.title, "text": item.text}, (item.item_id,), "descriptions")
             for item in items.values()
             if item.text and item.title
         ]
-    noise: list[_Page] = [(page, None, source) for file in config.noise for page, _, source in _pages(file, file.path)]
+    noise: list[_Page] = [(page, (), source) for file in config.noise for page, _, source in _pages(file, file.path)]
     own, noise = _shares(own, noise, config)
     if not own and not noise:
         raise ConfigurationError("corpora: there is no page; give pages, noise, or descriptions that the items have")
-    about, counts = {}, {"about an item": 0, "about nothing known": 0, "noise": len(noise)}
+    about, signed, counts = {}, 0, {"about an item": 0, "about nothing known": 0, "noise": len(noise)}
     with (folder / PAGES).open("w", encoding="utf-8") as file:
-        for number, (page, item_id, source) in enumerate([*own, *noise]):
+        for number, (page, told_of, source) in enumerate([*own, *noise]):
             url = f"https://{source}.example/{number}"
-            if item_id in items:
-                about[url] = item_id
+            if known := [item_id for item_id in told_of if item_id in items]:
+                about[url] = known
             if number < len(own):
-                counts["about an item" if item_id in items else "about nothing known"] += 1
+                counts["about an item" if known else "about nothing known"] += 1
             kept = {name: page[name] for name in ("published", "time", "authors", "author") if page.get(name)}
+            signed += "authors" in kept or "author" in kept
             file.write(json.dumps({"title": page.get("title") or "", "text": page["text"], "url": url, **kept}) + "\n")
-    (folder / ABOUT).write_text(json.dumps({"items": about, "counts": counts}), encoding="utf-8")
+    (folder / ABOUT).write_text(Corpus(folder, about, "", counts, signed).about_file(), encoding="utf-8")
 
 
 def _pages(config: PagesConfig, path: Path) -> Iterator[_Page]:
-    """(page, item, source) of one file."""
+    """(page, items, source) of one file; a page without text, such as a rating alone, is none."""
     if not path.is_file():
         raise ConfigurationError(f"corpora: {path} is not a file; give a JSONL file of pages")
     matched = None if config.matches is None else _matches(config)
     source = path.parent.name.lower().replace("_", "-") or "pages"
     for page in read_pages(path):
-        item = page.get(config.item_field) if matched is None else matched.get(str(page.get("id")))
-        yield page, None if item is None else str(item), source
+        if not page["text"].strip():
+            continue
+        item = page.get(config.item_field)
+        own = (() if item is None else (str(item),)) if matched is None else tuple(matched.get(str(page.get("id")), ()))
+        renamed = {of: page[field] for of, field in config.renamed().items() if page.get(field) is not None}
+        yield {**page, **renamed}, own, source
 
 
-def _matches(config: PagesConfig) -> dict[str, str]:
+def _matches(config: PagesConfig) -> dict[str, list[str]]:
     assert config.matches is not None
     if not config.matches.is_file():
         raise ConfigurationError(
@@ -119,7 +140,12 @@ def _matches(config: PagesConfig) -> dict[str, str]:
             raise ConfigurationError(
                 f"corpora: {config.matches.name} has no column {column}; name its columns in page_field and item_field"
             )
-    return {row[config.page_field]: row[config.item_field] for row in rows}
+    matched: dict[str, list[str]] = {}
+    for row in rows:
+        items = matched.setdefault(row[config.page_field], [])
+        if row[config.item_field] not in items:
+            items.append(row[config.item_field])
+    return matched
 
 
 def _shares(own: list[_Page], noise: list[_Page], config: CorpusConfig) -> tuple[list[_Page], list[_Page]]:

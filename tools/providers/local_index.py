@@ -75,6 +75,8 @@ def _record(line: str, where: str) -> dict[str, Any]:
         record = json.loads(line)
     except (ValueError, RecursionError):
         record = None
+    if isinstance(record, dict) and "text" in record and record["text"] is None:
+        record["text"] = ""  # a review that is a rating alone
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
         raise ConfigurationError(f"pages_path: {where} is not a page; write one JSON object with title and text a line")
     return record

@@ -11,7 +11,7 @@ import pytest
 from webrec.errors import InputError
 from webrec.eval.data.candidates import SAMPLINGS, CandidateSampler, Sampling, check_matching, matching
 from webrec.eval.data.dataset import Dataset
-from webrec.eval.data.splitting import Split, leave_one_out
+from webrec.eval.data.splitting import Case, Split, leave_one_out
 from webrec.tools.text_safety import normalised
 
 from ...worlds import dataset, skewed  # noqa: TID252
@@ -64,6 +64,26 @@ def test_a_draw_depends_on_seed_user_and_number_alone(sampling: Sampling) -> Non
     assert [sampler(seed=1).draw(case, sampling) for case in SPLIT.test[:10]] != whole
     if sampling == "uniform":  # those of matched share the window out among them
         assert [sampler(draws=3).draw(case, sampling) for case in SPLIT.test[:10]] == [sets[:3] for sets in whole]
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_another_part_and_another_case_have_negatives_of_their_own(sampling: Sampling) -> None:
+    def negatives(part: str, cut: int) -> list[set[str]]:
+        cases = [Case(case.user, case.past[:cut], case.past[cut]) for case in SPLIT.test[:60]]
+        drawer = sampler(part=part)
+        return [set(drawer.draw(case, sampling)[0]) - {case.target.item_id} for case in cases]
+
+    def shared(one: list[set[str]], other: list[set[str]]) -> float:
+        return float(np.mean([len(a & b) / 19 for a, b in zip(one, other, strict=True)]))
+
+    test = negatives("test", 6)
+    assert shared(test, negatives("test", 6)) == 1
+    # Of 1,000 items 19 are 2 %; two windows of 20 that lie over one another share some more.
+    most = 0.06 if sampling == "uniform" else 0.2
+    for other in (negatives("validation", 6), negatives("tuning", 6)):
+        assert shared(test, other) < (0.06 if sampling == "uniform" else 0.96)
+    assert shared(negatives("tuning", 5), negatives("tuning", 6)) < most
+    assert shared(test, negatives("validation", 5)) < most
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("pyarrow")
@@ -86,6 +88,18 @@ def test_tuning_examples(config: DataConfig, tmp_path: Path) -> None:
         assert not taken[example.user] & (set(example.candidates) - {example.target})
         assert set(example.candidates) != test[example.user]
     assert frozen_examples(config, tmp_path / "b").count("tuning") == 0
+
+
+def test_each_part_has_negatives_of_its_own(config: DataConfig, tmp_path: Path) -> None:
+    frozen = frozen_examples(config.model_copy(update={"tuning_examples": 200}), tmp_path)
+    by_user: dict[str, list[set[str]]] = {}
+    for part in ("tuning", "validation", "test"):
+        for example in frozen.examples(part, "uniform"):  # type: ignore[arg-type]
+            if example.draw == 0:
+                by_user.setdefault(example.user, []).append(set(example.candidates) - {example.target})
+    shares = [len(a & b) / 19 for own in by_user.values() for a, b in combinations(own, 2)]
+    assert len(shares) > 300
+    assert np.mean(shares) < 0.06
 
 
 def test_some_users(config: DataConfig, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pyarrow")
+import pyarrow.dataset as ds
 
 from webrec.cache_folder import cache_root
 from webrec.errors import ConfigurationError
@@ -50,8 +51,13 @@ def test_rows_weights_and_seeds(config: EvalConfig) -> None:
     # Random has a seed of its own, so what is fused of it has; the crowd has not.
     assert seeds == {("random", 2), ("popularity", 1), ("co_occurrence", 1), ("crowd", 1), ("both", 2), ("placebo", 2)}
     assert all(cell.examples == 240 for cell in summary.cells)
-    fitting = {path.parent.parent.name for path in config.output.glob("rows/**/fitting-*.parquet")}
+    fitting = {path.parent.parent.name for path in config.output.glob("rows_fitting/**/*.parquet")}
     assert fitting == {"random", "crowd"}
+    # Whoever reads the folder of rows finds one for each data set, sampling, system, seed and example, as documented.
+    read = (
+        ds.dataset(config.output / "rows").to_table(columns=["data", "sampling", "system", "seed", "key"]).to_pylist()
+    )
+    assert len(read) == len({tuple(row.values()) for row in read}) == 240 * sum(cell.seeds for cell in summary.cells)
     told = json.loads((config.output / "systems" / "films" / "both" / "seed-1" / WEIGHTS).read_text())
     assert list(told["matched"]) == ["crowd", "crowd, rank", "random", "random, rank"]
     assert summary.notes["films"]["weights of both, matched"] == {
@@ -76,7 +82,7 @@ def test_validation_itself_is_asked_with_the_rows_that_there_are(config: EvalCon
     asked = config.model_copy(update={"part": "validation"})
     summary = run.evaluate(asked)
     assert len(summary.cells) == 12
-    assert not list(asked.output.glob("rows/**/fitting-*.parquet"))
+    assert not list(asked.output.glob("rows_fitting/**/*.parquet"))
 
 
 def test_scores_by_item_and_permuted_between_users(config: EvalConfig) -> None:

@@ -61,6 +61,20 @@ def test_seeds_widen_the_interval() -> None:
     assert seed_spread(shifted) == pytest.approx(0.2)
 
 
+def test_columns_over_seeds_are_drawn_as_by_hand() -> None:
+    values = np.stack([sample(2, 60) + shift for shift in (-0.2, 0.1, 0.3)])
+    generator, means = np.random.default_rng(0), []
+    for _ in range(20_000):
+        seeds, users = generator.integers(0, 3, 3), generator.integers(0, 60, 60)
+        means.append(values[np.ix_(seeds, users)].mean())
+    low, high = np.quantile(means, [0.025, 0.975])
+    (column,) = statistics.intervals(values[:, :, None])
+    for found in (interval(values), column):
+        assert found.mean == pytest.approx(values.mean())
+        assert (found.low, found.high) == pytest.approx((low, high), abs=0.01)
+    assert statistics.intervals(values[:1, :, None]) == statistics.intervals(values[0][:, None])
+
+
 def test_memory_is_bounded_and_chunks_change_only_the_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     values = sample(3, 300)
     whole = interval(values)
@@ -116,6 +130,49 @@ def test_a_comparison_holds_together() -> None:
     assert compare(ours, np.zeros(200)).gain is None
 
 
+def trainings(generator: np.random.Generator, seeds: int, users: np.ndarray, shift: float = 0.0) -> np.ndarray:
+    """(seeds, users) of a system whose trainings lie apart by .03, and whose users differ from training to training."""
+    noise = generator.normal(0, 0.03, (seeds, 1)) + generator.normal(0, 0.1, (seeds, users.size))
+    return np.asarray(users + shift + noise)
+
+
+def test_p_over_trainings_is_small_no_more_often_than_promised() -> None:
+    generator = np.random.default_rng(13)
+    over_users, over_both = [], []
+    for _ in range(200):
+        users = generator.random(300)
+        one, two = trainings(generator, 3, users), trainings(generator, 3, users)
+        over_users.append(paired_test(one.mean(0), two.mean(0)) < 0.05)
+        over_both.append(compare(one, two).p < 0.05)
+    assert np.mean(over_users) > 0.3  # flips over users take another training for another system
+    assert np.mean(over_both) <= 0.1
+
+
+def test_p_over_trainings_is_welchs() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    users = np.linspace(0, 1, 50)  # no user differs, so that trainings are all that there is
+    one, two = (np.stack([users + s for s in shifts]) for shifts in ((0.1, 0.2, 0.3), (0.0, 0.1, 0.1, 0.0)))
+    found = compare(one, two)
+    theirs = stats.ttest_ind(one.mean(1), two.mean(1), equal_var=False)
+    assert found.p == pytest.approx(theirs.pvalue)
+    assert found.difference.mean == pytest.approx(0.15)
+    assert found.difference.low < 0.15 < found.difference.high
+    assert found.gain is not None
+    assert found.gain.low < found.gain.mean < found.gain.high
+    again = compare(users, np.stack([users, users]))
+    assert (again.p, again.difference.mean, again.detectable) == (1.0, 0.0, 0.0)
+
+
+def test_a_difference_over_trainings_is_found_when_it_is_large() -> None:
+    generator = np.random.default_rng(14)
+    users = generator.random(300)
+    found = compare(trainings(generator, 3, users, 0.3), trainings(generator, 3, users))
+    assert found.p < 0.02
+    assert found.difference.low > 0
+    alone = compare(trainings(generator, 1, users, 0.3)[0], trainings(generator, 1, users)[0])
+    assert found.detectable > alone.detectable / 2
+
+
 def test_the_smallest_detectable_difference_is_found_four_times_in_five() -> None:
     generator = np.random.default_rng(9)
     users, spread = 60, 0.3
@@ -143,6 +200,7 @@ def test_wrong_input_is_named() -> None:
     for call in (
         lambda: interval([]),
         lambda: statistics.intervals([1.0]),
+        lambda: compare([1.0, 2.0], [[1.0], [2.0]]),
         lambda: seed_spread([1.0, 2.0]),
         lambda: paired_test([1.0], [1.0, 2.0]),
         lambda: paired_test([], []),

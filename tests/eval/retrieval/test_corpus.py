@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +16,8 @@ from webrec.errors import ConfigurationError
 from webrec.eval.data.dataset import Item
 from webrec.eval.retrieval.config import CorpusConfig, PagesConfig
 from webrec.eval.retrieval.corpus import Corpus, build_corpus, resolved_corpus
+from webrec.tools.providers.local_index import LocalIndex
+from webrec.tools.reading.leakage import LeakageRules, admit
 
 ITEMS = {
     "a": Item("a", "Soap", "A soap of olive oil."),
@@ -33,7 +38,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
     noise = [{"title": f"Noise {n}", "text": "Hm.", "product": "a", "published": "2001-01-01"} for n in range(12)]
     matches = tmp_path / "matches.csv"
     with matches.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["page_id", "item_id"], ["p0", "c"], ["p9", "a"]])
+        csv.writer(file).writerows([["page_id", "item_id"], ["p0", "c"], ["p9", "a"], ["p0", "b"], ["p0", "c"]])
     return {
         "own": write_pages(tmp_path / "Shop_Pages" / "pages.jsonl", own),
         "noise": write_pages(tmp_path / "usenet" / "pages.jsonl", noise),
@@ -54,14 +59,14 @@ def test_pages_descriptions_and_noise(files: dict[str, Path], tmp_path: Path) ->
     corpus = build_corpus(config, ITEMS, tmp_path / "corpora")
     pages = read(corpus)
     assert len(pages) == len({page["url"] for page in pages}) == 4 + 2 + 12
-    about = {page["title"]: corpus.about.get(page["url"]) for page in pages}
+    about = {page["title"]: corpus.about.get(page["url"], []) for page in pages}
     assert {title: about[title] for title in ("Page 0", "Page 1", "Page 3", "Soap", "Towel", "Noise 0")} == {
-        "Page 0": "a",
-        "Page 1": "b",
-        "Page 3": None,  # about an item that is not there
-        "Soap": "a",
-        "Towel": "c",
-        "Noise 0": None,  # whatever the file says: it is noise
+        "Page 0": ["a"],
+        "Page 1": ["b"],
+        "Page 3": [],  # about an item that is not there
+        "Soap": ["a"],
+        "Towel": ["c"],
+        "Noise 0": [],  # whatever the file says: it is noise
     }
     assert corpus.pages_of() == {"a": 2, "b": 2, "c": 1}
     assert corpus.counts == {"about an item": 5, "about nothing known": 1, "noise": 12}
@@ -72,12 +77,34 @@ def test_pages_descriptions_and_noise(files: dict[str, Path], tmp_path: Path) ->
 def test_matches_name_the_items(files: dict[str, Path], tmp_path: Path) -> None:
     config = CorpusConfig(pages=(PagesConfig(path=files["own"], matches=files["matches"]),))
     corpus = build_corpus(config, ITEMS, tmp_path / "corpora")
-    assert {page["title"]: corpus.about.get(page["url"]) for page in read(corpus)} == {
-        "Page 0": "c",
-        "Page 1": None,
-        "Page 2": None,
-        "Page 3": None,
+    assert {page["title"]: corpus.about.get(page["url"], []) for page in read(corpus)} == {
+        "Page 0": ["c", "b"],  # a page can be about two of the same name
+        "Page 1": [],
+        "Page 2": [],
+        "Page 3": [],
     }
+    assert corpus.pages_of() == {"b": 1, "c": 1}
+    assert set(corpus.texts_of()) == {"b", "c"}
+
+
+def test_reviews_are_pages_that_say_who_wrote_them_and_when(tmp_path: Path) -> None:
+    reviews = [
+        {"user_id": "u1", "item_id": "a", "timestamp": 1627679830, "summary": "Soft", "text": "A good soap."},
+        {"user_id": "u2", "item_id": "a", "timestamp": 1627938153, "summary": "Hard", "text": "A hard soap."},
+        {"user_id": "u3", "item_id": "b", "timestamp": 1627938153, "summary": "Works well!", "text": None},
+    ]
+    path = write_pages(tmp_path / "shop_reviews" / "reviews.jsonl", reviews)
+    fields = {"title_field": "summary", "time_field": "timestamp", "author_field": "user_id"}
+    corpus = build_corpus(CorpusConfig(pages=(PagesConfig(path=path, **fields),)), ITEMS, tmp_path / "corpora")
+    assert (corpus.signed, corpus.counts["about an item"]) == (2, 2)  # a rating alone is no page
+    plain = build_corpus(CorpusConfig(pages=(PagesConfig(path=path),)), ITEMS, tmp_path / "corpora")
+    assert (plain.signed, [page["title"] for page in read(plain)]) == (0, ["", ""])
+    found = asyncio.run(LocalIndex(corpus.path).search("good hard soap", 10))
+    assert {page.title for page in found} == {"Soft", "Hard"}
+    rules = LeakageRules(user="u2", before=datetime(2021, 8, 2, 12, tzinfo=UTC))
+    pages = [SimpleNamespace(title=p.title, body=p.snippet, time=p.time, authors=p.authors) for p in found]
+    admitted, counts = admit(pages, rules)
+    assert ([page.title for page in admitted], counts.same_user) == (["Soft"], 1)
 
 
 @pytest.mark.parametrize(("share", "own", "noise"), [(0.0, 4, 0), (0.5, 4, 4), (0.75, 4, 12), (0.9, 1, 12)])
