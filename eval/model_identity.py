@@ -35,6 +35,29 @@ def adapter_identity(config: BackboneConfig) -> str | None:
     return digest.hexdigest()[:16]
 
 
+def folder_identity(name: str) -> str:
+    """A model's name, and for a folder a digest of all its files."""
+    folder = Path(name).expanduser()
+    return f"{folder.name} ({_digest_of_files(folder)})" if folder.is_dir() else name
+
+
+def pages_identity(path: str | None) -> str | None:
+    """A digest of the pages that a retrieval without a corpus searches; None where it has none."""
+    if path is None:
+        return None
+    place = Path(path).expanduser()
+    if place.is_dir():
+        return _digest_of_files(place)
+    return _digest_of(place).hex()[:16] if place.is_file() else None
+
+
+def _digest_of_files(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{file.relative_to(folder).as_posix()}\0".encode() + _digest_of(file))
+    return digest.hexdigest()[:16]
+
+
 def _digest_of(file: Path) -> bytes:
     """SHA-256 of the whole file, read once as long as it stays as it is: weights may be many gigabytes."""
     state = file.stat()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from webrec.errors import InputError
-from webrec.eval.data.candidates import CandidateSampler, Sampling, check_matching
+from webrec.eval.data.candidates import CandidateSampler, Sampling, check_matching, matching
 from webrec.eval.data.config import WINDOWS, DataConfig
 from webrec.eval.data.dataset import Dataset, Item, TrainingData
 from webrec.eval.data.filtering import filter_dataset
@@ -21,6 +21,7 @@ from webrec.eval.data.frozen import FORMAT, FrozenExamples, Part, make_table, re
 from webrec.eval.data.source import find_source
 from webrec.eval.data.splitting import Case, Split, leave_one_out, time_cut, tuning_cases
 
+JUDGED_ON_OTHERS = " as judged, on more users than are tested"
 _TRIED = 2_000
 """Cases on which an unset window is tried."""
 Progress = Callable[[str], None]
@@ -108,11 +109,13 @@ def _make(
             drawn[part, sampling] = [samplers[part].draw(case, sampling) for case in own]
     told: dict[str, Any] = {"items": sorted(dataset.items), "redrawn": dict(sampler.redrawn), "window": window}
     for sampling in judged:
+        name = "matching" if sampling == "matched" else f"matching {sampling}"
         if len(cases["test"]) >= len(tried):
-            found = check_matching(split.training, cases["test"], drawn["test", sampling])
+            told[name] = check_matching(split.training, cases["test"], drawn["test", sampling])
         else:  # of a few users the sets may lean one way by chance; it is the way of drawing that must not
-            found = check_matching(split.training, tried, [sampler.draw(case, sampling) for case in tried])
-        told["matching" if sampling == "matched" else f"matching {sampling}"] = found
+            sets = [sampler.draw(case, sampling) for case in tried]
+            told[name + JUDGED_ON_OTHERS] = check_matching(split.training, tried, sets)
+            told[name] = matching(split.training, cases["test"], drawn["test", sampling])
     table = make_table(split.training.sequences, cases, drawn, config.samplings, told["items"])
     return told, table
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import re
 import zipfile
@@ -10,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 from webrec.errors import InputError
 from webrec.eval.data.dataset import Dataset, Interaction, Item
@@ -23,9 +24,22 @@ _KINDS = (("ratings.csv", "movies.csv"), ("ratings.dat", "movies.dat"))
 def find_movielens(folder: Path) -> Path | None:
     """The folder with ratings and movies, or the zip file; None where there is neither."""
     for at in (folder, *sorted(p for p in folder.iterdir() if p.is_dir())):
-        if any(all((at / name).is_file() for name in kind) for kind in _KINDS):
+        if any(all(_file(at, name) for name in kind) for kind in _KINDS):
             return at
     return next((p for p in sorted(folder.glob("ml-*.zip"))), None)
+
+
+def movielens_files(place: Path) -> tuple[Path, ...]:
+    """What is read of a folder or zip as `find_movielens` gives it."""
+    if not place.is_dir():
+        return (place,)
+    found = ([path for name in kind if (path := _file(place, name))] for kind in _KINDS)
+    return next(tuple(paths) for paths in found if len(paths) == len(_KINDS[0]))
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    """`name` in `folder`, or its gzip form."""
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
 def load_movielens(place: Path, name: str) -> Dataset:
@@ -53,8 +67,8 @@ def load_movielens(place: Path, name: str) -> Dataset:
                 except ValueError:
                     raise InputError(f"{where}: rating or timestamp is no number; get the file again") from None
                 users.setdefault(user, []).append((int(time), number, taken))
-    except (zipfile.BadZipFile, zlib.error, EOFError):
-        raise InputError(f"{place.name}: the zip file is damaged or cut off; get it again") from None
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError):
+        raise InputError(f"{place.name}: a packed file is damaged or cut off; get it again") from None
     except UnicodeDecodeError:
         raise InputError(f"{place.name}: it is not in the encoding of the release; get it again") from None
     if not users:
@@ -68,9 +82,9 @@ def load_movielens(place: Path, name: str) -> Dataset:
 def _opened(place: Path) -> Iterator[tuple[IO[bytes], IO[bytes], str]]:
     """Ratings, movies and their encoding."""
     if place.is_dir():
-        kind = next(kind for kind in _KINDS if (place / kind[0]).is_file())
-        with (place / kind[0]).open("rb") as ratings, (place / kind[1]).open("rb") as movies:
-            yield ratings, movies, _encoding(kind[0])
+        first, second = movielens_files(place)
+        with _bytes(first) as ratings, _bytes(second) as movies:
+            yield ratings, movies, _encoding(first.name.removesuffix(".gz"))
         return
     with zipfile.ZipFile(place) as archive:
         names = archive.namelist()
@@ -81,6 +95,11 @@ def _opened(place: Path) -> Iterator[tuple[IO[bytes], IO[bytes], str]]:
                     yield ratings, movies, _encoding(kind[0])
                 return
     raise InputError(f"path: {place.name} holds no ratings.csv or ratings.dat; give a MovieLens release")
+
+
+def _bytes(path: Path) -> IO[bytes]:
+    opened: Any = gzip.open if path.suffix == ".gz" else open
+    return cast("IO[bytes]", opened(path, "rb"))
 
 
 def _encoding(name: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from webrec.errors import InputError
 from webrec.eval.data.amazon import find_amazon, load_amazon
 from webrec.eval.data.dataset import Dataset
-from webrec.eval.data.movielens import find_movielens, load_movielens
+from webrec.eval.data.movielens import find_movielens, load_movielens, movielens_files
 from webrec.eval.data.plain import INTERACTIONS, ITEMS, load_plain, plain_file
 
 
@@ -35,8 +35,7 @@ def find_source(folder: Path) -> Source:
         own = (plain_file(folder, INTERACTIONS), plain_file(folder, ITEMS))
         return Source("plain", own, lambda name: load_plain(folder, name))
     if (place := find_movielens(folder)) is not None:
-        parts = tuple(sorted(place.glob("[rm]*.csv")) + sorted(place.glob("[rm]*.dat"))) if place.is_dir() else (place,)
-        return Source("movielens", tuple(p for p in parts if p.is_file()), lambda name: load_movielens(place, name))
+        return Source("movielens", movielens_files(place), lambda name: load_movielens(place, name))
     if (found := find_amazon(folder)) is not None:
         files = (found.reviews,) if found.metadata is None else (found.reviews, found.metadata)
         return Source("amazon", files, lambda name: load_amazon(found, name))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from webrec.errors import ConfigurationError
 from webrec.eval.data.config import DataConfig
@@ -69,6 +69,13 @@ class EvalConfig(BaseModel):
         default=None, description="Ray actors for the language models; unset computes in this process."
     )
 
+    _written: dict[str, Any] | None = PrivateAttr(default=None)
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """The settings as their file has them, with paths relative to its folder; those of a run made in code as they are."""
+        return self.model_dump(mode="json") if self._written is None else self._written
+
     @field_validator("systems", mode="before")
     @classmethod
     def _kinds(cls, value: Any) -> Any:
@@ -90,6 +97,13 @@ class EvalConfig(BaseModel):
                 raise ValueError(
                     f"systems: {system_name(system)} reads {wanted!r}, which is not in retrievals; add it there"
                 )
+            if isinstance(system, LanguageModelConfig) and wanted is not None:
+                (found,) = (r.pages for r in self.retrievals if r.name == wanted)
+                if system.prompt.pages > found:
+                    raise ValueError(
+                        f"systems: {system_name(system)} reads {system.prompt.pages} pages, and the retrieval {wanted} finds "
+                        f"{found}; raise its pages, or lower prompt.pages"
+                    )
             if isinstance(system, LanguageModelConfig) and system.placebo and system.retrieval is None:
                 raise ValueError(
                     f"systems: {system_name(system)} has a placebo and no retrieval; name one, or leave it out"
@@ -165,11 +179,11 @@ def read_eval_config(path: Path, changes: Iterable[str] = ()) -> EvalConfig:
     except ValidationError as error:
         raise ConfigurationError(sentence(error)) from None
     folder = path.resolve().parent
-    data = tuple(d.model_copy(update={"path": (folder / d.path.expanduser()).resolve()}) for d in config.data)
 
     def resolve(given: Path) -> Path:
         return (folder / given.expanduser()).resolve()
 
+    data = tuple(d.model_copy(update={"path": resolve(d.path)}) for d in config.data)
     corpora = {name: resolved_corpus(corpus, resolve) for name, corpus in config.corpora.items()}
     taken = None if config.take_from is None else resolve(config.take_from)
     changed = {
@@ -180,20 +194,28 @@ def read_eval_config(path: Path, changes: Iterable[str] = ()) -> EvalConfig:
         "systems": tuple(_with_models_of(folder, system) for system in config.systems),
         "retrievals": tuple(_with_models_of(folder, retrieval) for retrieval in config.retrievals),
     }
-    return config.model_copy(update=changed)
+    resolved = config.model_copy(update=changed)
+    resolved._written = config.model_dump(mode="json")
+    return resolved
 
 
 def _with_models_of(folder: Path, told: _Told) -> _Told:
-    """With the backbone and adapter that lie in `folder`; any other name is a hub's, or of the folder that one works in."""
-    named = {field: getattr(told, field, None) for field in ("backbone", "adapter")}
-    there = {field: (folder / name).resolve() for field, name in named.items() if name and (folder / name).is_dir()}
-    return told.model_copy(update={field: str(path) for field, path in there.items()})
+    """With the backbone, adapter, encoder and pages that lie in `folder`; any other name is a hub's, or of the folder that one works in."""
+    named = {field: getattr(told, field, None) for field in ("backbone", "adapter", "model", "pages_path")}
+    there = {
+        field: folder / name
+        for field, name in named.items()
+        if name and ((folder / name).is_dir() or (field == "pages_path" and (folder / name).is_file()))
+    }
+    return told.model_copy(update={field: str(path.resolve()) for field, path in there.items()})
 
 
 def resumed_config(folder: Path) -> EvalConfig:
     """The configuration of the run in `folder`. Raises `ConfigurationError` where there is none."""
     try:
-        told = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["config"]
-        return EvalConfig.model_validate(told).model_copy(update={"output": folder.resolve()})
+        told = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        config = EvalConfig.model_validate(told["config"]).model_copy(update={"output": folder.resolve()})
+        config._written = told.get("written")
+        return config
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigurationError(f"--resume: {folder} holds no evaluation; give the folder of one") from None

@@ -99,6 +99,7 @@ class _RayWorkers:
         self._shipment = Shipment(
             config={**told, "output": "."},
             digest=_digest(self._asked),
+            gpus=gpus,
             materials={name: ray.put(ship(material)) for name, material in materials.items()},
             board=self._board,
         )

@@ -42,6 +42,7 @@ class Shipment:
     digest: str
     materials: Mapping[str, Any]
     board: Any
+    gpus: float = 0.0
     readings: dict[str, Any] = field(default_factory=dict)
     trained: dict[FitKey, Any] = field(default_factory=dict)
     version: str = field(default_factory=lambda: version("webrec"))
@@ -98,6 +99,9 @@ class RemoteWorker:
     """
 
     def __init__(self, shipment: Shipment) -> None:
+        if not shipment.gpus:
+            # Ray leaves an actor without GPUs all that its machine has; what is not in the budget must not be seen.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._shipment, self._folder = shipment, tempfile.TemporaryDirectory(prefix="webrec-")
         self._config = EvalConfig.model_validate(shipment.config)
         self._materials: Mapping[str, Material] = _Fetched(shipment.materials, unpack)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from webrec.cache_folder import cache_root
-from webrec.errors import ConfigurationError
+from webrec.errors import ConfigurationError, InputError
 from webrec.eval.data.build import frozen_examples
 from webrec.eval.data.config import DataConfig
 from webrec.eval.data.dataset import Item
@@ -23,12 +23,12 @@ from webrec.eval.evaluation.search import FOLDER, kept_elsewhere, readings_of, t
 from webrec.eval.evaluation.summary import Summary, summarise, write_summary
 from webrec.eval.evaluation.taking import take_over
 from webrec.eval.evaluation.worker import Material, OnEvent, PlainLoop, Worker, Workers, fit_folder
-from webrec.eval.model_identity import adapter_identity, backbone_identity
+from webrec.eval.model_identity import adapter_identity, backbone_identity, folder_identity, pages_identity
 from webrec.eval.parquet import write_whole
 from webrec.eval.retrieval.corpus import Corpus, build_corpus
 from webrec.eval.retrieval.found import found_table
 from webrec.eval.run_folder import RunFolder
-from webrec.eval.systems.config import Readings
+from webrec.eval.systems.config import PageSimilarityConfig, Readings, TitleSimilarityConfig
 from webrec.eval.systems.fused import WEIGHTS
 from webrec.models.config import BackboneConfig
 
@@ -50,6 +50,11 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
         left_out = {**({"items without a title": untitled} if untitled else {}), **examples.manifest["left_out"]}
         if left_out:
             on_event({"event": "left_out", "data": name, "counts": left_out})
+    for name, examples in frozen.items():
+        if not examples.count(config.part):
+            raise InputError(
+                f"part: {name} has no {config.part} examples; ask another part, or give users with more items"
+            )
     corpora = {name: _corpus(config, name, frozen[name].items) for name in config.corpora}
     for retrieval in config.retrievals:
         if retrieval.not_by_user and (unsigned := [name for name, corpus in corpora.items() if not corpus.signed]):
@@ -83,7 +88,7 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
                 readings[name] = readings_of(config, name, examples, corpus, config.output / FOLDER)
             _answer(config, materials, fits, store, workers, on_event, stop)
         on_event({"event": "summarising"})
-        found = targets_found(config, frozen, readings, corpora)
+        found = targets_found(config, fits, frozen, readings, corpora)
         summary = summarise(config, _planned(config, folder.starts()), frozen, fits, store, found, corpora)
         summary = with_weights(summary, fits, config.output / SYSTEMS)
         write_looked_at(config.output, look(config, frozen, fits, store, readings, summary))
@@ -203,9 +208,9 @@ def description(
     config: EvalConfig, frozen: Mapping[str, FrozenExamples], corpora: Mapping[str, Corpus]
 ) -> dict[str, Any]:
     """What run.json holds: settings, and the digests of data and candidates."""
-    told = config.model_dump(mode="json")
     return {
-        "config": told,
+        "config": config.model_dump(mode="json"),
+        "written": config.written,
         "data": {
             name: {key: value for key, value in examples.manifest.items() if key != "items"}
             for name, examples in frozen.items()
@@ -222,9 +227,14 @@ def description(
                 ]
                 for model in (*config.systems, *config.retrievals)
                 if isinstance(model, BackboneConfig)
+            }
+            | {
+                f"{type(s).__name__} {system_name(s)}": folder_identity(s.model)
+                for s in config.systems
+                if isinstance(s, TitleSimilarityConfig | PageSimilarityConfig)
             },
             "corpora": {name: corpus.digest for name, corpus in corpora.items()},
-            "retrievals": {r.name: r.counted() for r in config.retrievals},
+            "retrievals": {r.name: [r.counted(), pages_identity(r.pages_path)] for r in config.retrievals},
             "seeds": list(config.seeds),
             "part": config.part,
         },

@@ -14,15 +14,16 @@ from webrec.errors import ConfigurationError
 from webrec.eval.code_digest import code_digest
 from webrec.eval.data.dataset import RankingExample
 from webrec.eval.data.frozen import FrozenExamples
-from webrec.eval.evaluation.config import EvalConfig
-from webrec.eval.evaluation.plan import MIXED, examples_of, is_tuned, searches
+from webrec.eval.evaluation.config import EvalConfig, retrieval_of
+from webrec.eval.evaluation.plan import MIXED, Fit, examples_of, is_tuned, searches
 from webrec.eval.evaluation.worker import Material
 from webrec.eval.model_identity import backbone_identity
 from webrec.eval.parquet import read_whole, write_whole
 from webrec.eval.retrieval.corpus import Corpus
 from webrec.eval.retrieval.found import SearchPiece, read_found
+from webrec.eval.retrieval.page_source import PageSource
 from webrec.eval.retrieval.retrieve import Retrieved
-from webrec.eval.systems.config import Readings
+from webrec.eval.systems.config import LanguageModelConfig, Readings
 from webrec.nodes.prompt import User, taste_prompt
 
 FOLDER = "found"
@@ -88,21 +89,29 @@ def readings_of(config: EvalConfig, data: str, frozen: FrozenExamples, corpus: C
 
 def targets_found(
     config: EvalConfig,
+    fits: Sequence[Fit],
     frozen: Mapping[str, FrozenExamples],
     readings: Mapping[str, Readings],
     corpora: Mapping[str, Corpus],
 ) -> dict[tuple[str, str], dict[tuple[str, str], dict[str, bool]]]:
-    """Whether a page about the target was found: by data set and retrieval, (part, sampling) and key, where a corpus says so."""
+    """Whether a page about the target was among those that a system reads: by data set and system, (part, sampling) and key.
+
+    Where a corpus says so; of a placebo the pages that it reads in place of its own, with the first seed.
+    """
     told: dict[tuple[str, str], dict[tuple[str, str], dict[str, bool]]] = {}
-    for data, corpus in corpora.items():
-        for retrieval, found in readings[data].found.items():
-            told[data, retrieval] = {
-                (config.part, sampling): {
-                    e.key: any(
-                        e.target in corpus.about.get(page.url, ()) for page in found[config.part, sampling][e.key].pages
-                    )
-                    for e in frozen[data].examples(config.part, sampling)
-                }
-                for sampling in frozen[data].samplings
+    for fit in fits:
+        name, retrieval = fit.pieces[0].system, retrieval_of(fit.system)
+        if retrieval is None or (corpus := corpora.get(fit.data)) is None or (fit.data, name) in told:
+            continue
+        most, placebo = None, None
+        if isinstance(fit.system, LanguageModelConfig):
+            most, placebo = fit.system.prompt.pages, fit.system.placebo
+        source = PageSource(readings[fit.data].found[retrieval], placebo, fit.seed)
+        told[fit.data, name] = {
+            (config.part, sampling): {
+                e.key: any(e.target in corpus.about.get(page.url, ()) for page in source.of(e).pages[:most])
+                for e in frozen[fit.data].examples(config.part, sampling)
             }
+            for sampling in frozen[fit.data].samplings
+        }
     return told

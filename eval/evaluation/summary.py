@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict
 
 from webrec.errors import ConfigurationError
 from webrec.eval.data.audit import coverage
+from webrec.eval.data.build import JUDGED_ON_OTHERS
 from webrec.eval.data.frozen import FrozenExamples
 from webrec.eval.evaluation.breakdown import breakdown, found_groups, groups_of
-from webrec.eval.evaluation.config import EvalConfig, retrieval_of
+from webrec.eval.evaluation.config import EvalConfig
 from webrec.eval.evaluation.rows import RowStore
 from webrec.eval.metrics.ranking import METRICS, chance, metric_values
 from webrec.eval.metrics.statistics import Interval, compare, holm, intervals, seed_spread
@@ -96,7 +97,7 @@ def summarise(
 ) -> Summary:
     """Read all rows and compute. A user's draws are averaged before anything else.
 
-    `comparisons`: those that were planned. `target_found`: by data set and retrieval, (part, sampling) and example key, whether a page about the target was found.
+    `comparisons`: those that were planned. `target_found`: by data set and system, (part, sampling) and example key, whether it read a page about the target.
     """
     cells, pairs, planned = [], [], []
     for data, examples in frozen.items():
@@ -109,8 +110,8 @@ def summarise(
                 by_name.setdefault(fit.pieces[0].system, []).append(fit)
             read = {name: _read(name, fitted, store, sampling) for name, fitted in by_name.items()}
             found = {}
-            for name, fitted in by_name.items():
-                of = target_found.get((data, retrieval_of(fitted[0].system) or ""), {}).get((config.part, sampling))
+            for name in by_name:
+                of = target_found.get((data, name), {}).get((config.part, sampling))
                 found[name] = {} if of is None else found_groups(asked, of)
             cells += _cells(data, sampling, read, groups_of(asked, past, counts), found)
             values = {name: one.by_user[:, :, 0] for name, one in read.items()}
@@ -149,7 +150,13 @@ def _pair(data: str, sampling: str, values: Mapping[str, npt.NDArray[np.float64]
     )
 
 
-_NOTED = ("filtered", "left_out", "redrawn", "window", "matching", "matching covered")
+_NOTED = (
+    "filtered",
+    "left_out",
+    "redrawn",
+    "window",
+    *(f"{what}{own}" for what in ("matching", "matching covered") for own in ("", JUDGED_ON_OTHERS)),
+)
 
 
 def _coverage(config: EvalConfig, examples: FrozenExamples, corpus: Corpus) -> dict[str, Any]:

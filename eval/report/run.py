@@ -56,8 +56,9 @@ class FinishedRun:
             yield start["time"], start.get("commit") or "installed", start.get("platform", ""), versions
 
     def settings(self) -> str:
-        """The settings as YAML, without what was left at its default place."""
-        return yaml.safe_dump(portable(dict(self.config)), sort_keys=False, allow_unicode=True, width=120)
+        """The settings as YAML; paths are relative to the folder that the file with the settings lay in."""
+        written = self.description.get("written", self.config)  # runs from before it was kept have absolute paths alone
+        return yaml.safe_dump(portable(dict(written)), sort_keys=False, allow_unicode=True, width=120)
 
     def command(self) -> str:
         """What makes it again, from a file with the settings."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -21,6 +21,11 @@ SHOWN = ("ndcg@10", "hr@10", "hr@5", "ndcg@5", "hr@1", "mrr")
 NAMES = {"ndcg@10": "NDCG@10", "hr@10": "HR@10", "hr@5": "HR@5", "ndcg@5": "NDCG@5", "hr@1": "HR@1", "mrr": "MRR"}
 assert set(SHOWN) == set(METRICS)
 _SIGNIFICANT = 0.05
+_OVER = {False: "", True: " over users and trainings"}
+_TEST = {
+    False: "paired sign-flip permutation test",
+    True: "Welch's t-test over users and trainings where one of the two was trained with several seeds, else paired sign-flip permutation test",
+}
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,15 @@ def run_view(run: FinishedRun) -> RunView:
         pairs = [p for p in run.summary.pairs if (p.data, p.sampling) == (data, sampling)]
         looked = [e for e in run.examples if (e.data, e.sampling) == (data, sampling)]
         studied = ablations(run.config["systems"], run.config["retrievals"])
-        cells.append(_cell_view(data, sampling, own, pairs, run.summary.chance[data], studied, looked))
+        view = _cell_view(data, sampling, own, pairs, run.summary.chance[data], studied, looked)
+        cells.append(view if run.summary.planned else _unplanned(view))
     return RunView(
         title=run.name,
-        planned=planned_table(run.summary.planned, run.description.get("starts", ())) if run.summary.planned else None,
+        planned=planned_table(
+            run.summary.planned, run.description.get("starts", ()), max(c.seeds for c in run.summary.cells) > 1
+        )
+        if run.summary.planned
+        else None,
         cells=tuple(cells),
         facts=tuple(run.facts()),
         command=run.command(),
@@ -88,8 +98,16 @@ def run_view(run: FinishedRun) -> RunView:
     )
 
 
-def planned_table(pairs: Sequence[Pair], starts: Sequence[Mapping[str, Any]]) -> Table:
-    """The comparisons that the configuration names, in each cell, and whether it did when the run was first started."""
+def _unplanned(view: CellView) -> CellView:
+    note = f"{view.main.note} The configuration names no comparison, so all of these explore."
+    return replace(view, main=replace(view.main, note=note))
+
+
+def planned_table(pairs: Sequence[Pair], starts: Sequence[Mapping[str, Any]], several: bool = False) -> Table:
+    """The comparisons that the configuration names, in each cell, and whether it did when the run was first started.
+
+    `several`: whether a system was trained with several seeds.
+    """
     first = starts[0].get("comparisons") if starts else None
     late = {(p.system, p.rival) for p in pairs} - {(system, rival) for system, rival in first or ()}
     if first is None:
@@ -115,8 +133,8 @@ def planned_table(pairs: Sequence[Pair], starts: Sequence[Mapping[str, Any]]) ->
         "Planned comparisons",
         heads,
         rows,
-        f"Named in the configuration, {when}; all other comparisons explore. On the same users, 95 % bootstrap intervals; p: paired "
-        f"sign-flip permutation test, corrected over these {len(rows)}; could be seen: the smallest difference found with 80 % power, so corrected.",
+        f"Named in the configuration, {when}; all other comparisons explore. On the same users, 95 % bootstrap intervals{_OVER[several]}; "
+        f"p: {_TEST[several]}, corrected over these {len(rows)}; could be seen: the smallest difference found with 80 % power, so corrected.",
     )
 
 
@@ -137,15 +155,16 @@ def _cell_view(
     looked: Sequence[LookedAt],
 ) -> CellView:
     ordered = sorted(cells, key=lambda c: -c.metrics["ndcg@10"][0])
+    several = max(c.seeds for c in cells) > 1
     points = [(c.system, *c.metrics["ndcg@10"]) for c in ordered]
     title = f"{data}, {sampling} candidates"
     main = Table(
         f"Rankings: {title}",
         ("system", *(NAMES[m] for m in SHOWN), "spread over seeds", "behind the best", "p", "could be seen"),
         tuple(_main_row(cell, pairs, first=number == 0) for number, cell in enumerate(ordered)),
-        f"{ordered[0].users:,} users, {ordered[0].examples:,} examples, 95 % bootstrap intervals over users in brackets. Chance: NDCG@10 "
+        f"{ordered[0].users:,} users, {ordered[0].examples:,} examples, 95 % bootstrap intervals{_OVER[several] or ' over users'} in brackets. Chance: NDCG@10 "
         f"{chance['ndcg@10']:.3f}, HR@10 {chance['hr@10']:.3f}. Ties count against a system. Behind: difference of NDCG@10 to the best, "
-        "on the same users; p: paired sign-flip permutation test; could be seen: the smallest difference found with 80 % power. "
+        f"on the same users; p: {_TEST[several]}; could be seen: the smallest difference found with 80 % power. "
         + _verdict(ordered[0].system, pairs),
     )
     costs = Table(
@@ -233,8 +252,8 @@ def _ablation(ablation: Ablation, cells: Mapping[str, Cell]) -> tuple[Table, Mar
 def paper_view(runs: Sequence[FinishedRun]) -> Table:
     """Table 3 as gains over the strongest rival in each cell: ours for the best language model with a head, then the paper's.
 
-    Without a head there is nothing to compare, and no row. A finished adapter stands on neither side: the settings do not say whether it
-    has a head.
+    Without a head there is nothing to compare, and no row. A placebo stands on neither side, nor does a finished adapter: the settings do
+    not say whether it has a head.
     """
     rows: list[tuple[str, ...]] = []
     theirs = [
@@ -244,15 +263,16 @@ def paper_view(runs: Sequence[FinishedRun]) -> Table:
     ]
     for run in runs:
         heads = {name for name, told in run.systems().items() if _has_head(told)}
-        finished = {name for name, told in run.systems().items() if told.get("adapter")}
+        neither = {name for name, told in run.systems().items() if told.get("adapter") or told.get("placebo")}
         for data, sampling in dict.fromkeys((c.data, c.sampling) for c in run.summary.cells):
             own = [c for c in run.summary.cells if (c.data, c.sampling) == (data, sampling)]
-            ours, rivals = [c for c in own if c.system in heads], [c for c in own if c.system not in heads | finished]
+            ours, rivals = [c for c in own if c.system in heads], [c for c in own if c.system not in heads | neither]
             if not ours or not rivals:
                 continue
             for metric in paper.METRICS:
                 best, rival_cell = (max(group, key=lambda c: c.metrics[metric][0]) for group in (ours, rivals))
-                gain = paper.gain(best.metrics[metric][0], rival_cell.metrics[metric][0])
+                base = rival_cell.metrics[metric][0]
+                gain = f"{paper.gain(best.metrics[metric][0], base):+.1%}" if base else ""
                 rows.append(
                     (
                         run.name,
@@ -260,7 +280,7 @@ def paper_view(runs: Sequence[FinishedRun]) -> Table:
                         NAMES[metric],
                         best.system,
                         rival_cell.system,
-                        f"{gain:+.1%}",
+                        gain,
                         f"{best.metrics[metric][0]:.3f} / {rival_cell.metrics[metric][0]:.3f}",
                     )
                 )

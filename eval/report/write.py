@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def write_report(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
 
     Raises `ConfigurationError` where they cannot be written.
     """
+    runs = _told_apart(runs)
     views, paper = [run_view(run) for run in runs], paper_view(runs)
     files = {HTML: render_html(views, paper), MARKDOWN: render_markdown(views, paper)}
     for run in runs:
@@ -40,6 +42,18 @@ def write_report(runs: Sequence[FinishedRun], folder: Path) -> list[Path]:
             f"--output: {folder} cannot be written ({error.strerror}); give another folder"
         ) from None
     return [folder / name for name in files]
+
+
+def _told_apart(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """With a number after the name of a run that is called as one before it: its result would be written over that one's."""
+    told, seen = [], set()
+    for run in runs:
+        name, number = run.name, 2
+        while name in seen:
+            name, number = f"{run.name}-{number}", number + 1
+        seen.add(name)
+        told.append(run if name == run.name else replace(run, name=name))
+    return told
 
 
 def render_html(views: Sequence[RunView], paper: Table) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import zipfile
 from pathlib import Path
@@ -42,7 +43,21 @@ def test_the_zip_holds_the_same(tmp_path: Path) -> None:
     assert [p.name for p in source.files] == ["ml-latest-small.zip"]
     assert source.load("films") == unpacked
     (tmp_path / "b" / "ml-latest-small.zip").write_bytes(os.urandom(500))
-    with pytest.raises(InputError, match=r"ml-latest-small.zip: the zip file is damaged or cut off; get it again"):
+    with pytest.raises(InputError, match=r"ml-latest-small.zip: a packed file is damaged or cut off; get it again"):
+        find_source(tmp_path / "b").load("films")
+
+
+def test_each_file_may_be_packed(tmp_path: Path) -> None:
+    plain = find_source(release(tmp_path / "a")).load("films")
+    packed = release(tmp_path / "b") / "ml-latest-small"
+    for file in list(packed.iterdir()):
+        (packed / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    source = find_source(tmp_path / "b")
+    assert {p.name for p in source.files} == {"movies.csv.gz", "ratings.csv.gz"}
+    assert source.load("films") == plain
+    (packed / "ratings.csv.gz").write_bytes((packed / "ratings.csv.gz").read_bytes()[:-12])
+    with pytest.raises(InputError, match="ml-latest-small: a packed file is damaged or cut off; get it again"):
         find_source(tmp_path / "b").load("films")
 
 

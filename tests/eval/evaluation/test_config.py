@@ -66,6 +66,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         r"data: films has history_items 50, of which the history_items of the retrieval r sees 10; give both the same",
     ),
     ({"comparisons": [["random", "random"]]}, "comparisons: random is compared with itself; name a rival"),
+    (
+        {
+            "retrievals": [{"name": "r", "pages": 5}],
+            "systems": [{"kind": "llm", "name": "m", "retrieval": "r", "prompt": {"pages": 20}}],
+        },
+        "systems: m reads 20 pages, and the retrieval r finds 5; raise its pages, or lower prompt.pages",
+    ),
 ]
 
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from webrec.cli.main import main
 from webrec.errors import ConfigurationError
+from webrec.eval.metrics.ranking import METRICS
 from webrec.eval.report import paper
 from webrec.eval.report.ablations import ablations
 from webrec.eval.report.plot import interval_plot
@@ -74,6 +75,49 @@ def test_a_finished_adapter_is_no_rival_without_a_head() -> None:
     assert {row[4] for row in ours} == {"rag"}
 
 
+def test_a_placebo_is_no_rival_without_a_head() -> None:
+    run = finished()
+    systems = [{**s, "placebo": "shuffled"} if s.get("name") == "more pages" else s for s in run.config["systems"]]
+    told = replace(run, description={**run.description, "config": {**run.config, "systems": systems}})
+    assert {row[4] for row in paper_view([told]).rows if row[0] == "first"} == {"rag"}
+
+
+def test_a_rival_that_never_hits_has_no_gain() -> None:
+    run = finished()
+    cells = [cell.model_copy(update={"metrics": dict.fromkeys(METRICS, (0.0, 0.0, 0.0))}) for cell in run.summary.cells]
+    told = replace(run, summary=run.summary.model_copy(update={"cells": cells}))
+    assert {row[5] for row in paper_view([told]).rows if row[0] == "first"} == {""}
+
+
+def test_what_was_not_planned_is_said_to_explore(tmp_path: Path) -> None:
+    run = finished()
+    write_report([run], tmp_path)
+    said = "The configuration names no comparison, so all of these explore."
+    assert said in (tmp_path / "report.md").read_text("utf-8")
+    pair = run.summary.pairs[0].model_copy(update={"p_holm": 0.04})
+    write_report([replace(run, summary=run.summary.model_copy(update={"planned": [pair]}))], tmp_path)
+    text = (tmp_path / "report.md").read_text("utf-8")
+    assert said not in text
+    assert "all other comparisons explore" in text
+
+
+def test_the_test_that_was_done_is_named(tmp_path: Path) -> None:
+    run = finished()  # of two seeds
+    once = [cell.model_copy(update={"seeds": 1, "spread": {}}) for cell in run.summary.cells]
+    for told, over, test in (
+        (run, "intervals over users and trainings", "Welch's t-test over users and trainings"),
+        (
+            replace(run, summary=run.summary.model_copy(update={"cells": once})),
+            "bootstrap intervals over users in brackets",
+            "p: paired sign-flip permutation test; could",
+        ),
+    ):
+        write_report([told], tmp_path)
+        text = (tmp_path / "report.md").read_text("utf-8")
+        assert over in text
+        assert test in text
+
+
 def test_planned_comparisons_come_first(tmp_path: Path) -> None:
     run = finished()
     pair = run.summary.pairs[0].model_copy(update={"p_holm": 0.04, "gain": (0.1, -0.02, 0.2)})
@@ -115,6 +159,9 @@ def test_files_of_a_report(tmp_path: Path) -> None:
     assert "fingerprint" not in told["run"]
     several = write_report([finished(), finished(name="second")], tmp_path / "both")
     assert [f.name for f in several[2:]] == ["first.result.json", "second.result.json"]
+    alike = write_report([finished(), finished(), finished(name="first-2")], tmp_path / "alike")
+    assert [f.name for f in alike[2:]] == ["first.result.json", "first-2.result.json", "first-2-2.result.json"]
+    assert all(f.exists() for f in alike)
 
 
 def test_foreign_text_is_quoted(tmp_path: Path) -> None:
