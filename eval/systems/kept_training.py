@@ -16,7 +16,7 @@ from webrec.eval.train_folder import TrainFolder
 from webrec.models.backbone import get_backbone
 from webrec.nodes.prompt import User, anyones_prompt, scoring_prompt
 
-FORMAT = 1
+FORMAT = 2
 """To be raised when what is kept changes, or when code makes another training of the same settings: loss, order, cleaning of texts."""
 
 PARTS = ("adapter/**/*", "result.json", "run.json", "metrics.jsonl")

@@ -27,11 +27,12 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 @dataclass
 class Progress:
-    """How far a run is, and what early stopping has seen."""
+    """How far a run is, and what early stopping has seen: `kept_…` of the best state so far, `first` NDCG@10 before training."""
 
     step: int = 0
-    best: float = -1.0
-    best_step: int = 0
+    kept_ndcg10: float = -1.0
+    kept_loss: float | None = None
+    kept_step: int = 0
     first: float = -1.0
     without_gain: int = 0
 

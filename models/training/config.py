@@ -55,11 +55,16 @@ class TrainingConfig(BaseModel):
     validate_every: int = Field(
         default=50, ge=1, description="Steps between two validations; the last step has one too."
     )
+    best_by: Literal["loss", "ndcg10"] = Field(
+        default="loss",
+        description="What makes one state better than another on the validation examples: their loss, or NDCG@10, which needs "
+        "thousands of them to tell two states apart.",
+    )
     patience: int = Field(
         default=5,
         ge=1,
         le=10_000_000,
-        description="Validations in a row without a better NDCG@10 after which training stops.",
+        description="Validations in a row without a better state after which training stops.",
     )
     checkpoint_every: int = Field(default=25, ge=1, le=10_000_000, description="Steps between two checkpoints.")
     keep_checkpoints: int = Field(default=2, ge=1, le=1000, description="Newest checkpoints kept.")

@@ -34,12 +34,13 @@ ADAPTER_FOLDER = "adapter"
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a run ended. NDCG@10 is on the validation examples: before training, and of the adapter that was kept."""
+    """How a run ended. NDCG@10 and loss are means over the validation examples: before training, and of the state that was kept."""
 
     steps: int
     first_ndcg10: float
-    best_ndcg10: float
-    best_step: int
+    kept_ndcg10: float
+    kept_loss: float
+    kept_step: int
     stopped_early: bool
 
 
@@ -261,9 +262,13 @@ class _Run:
         )
         if progress.step == 0:
             progress.first = found.ndcg10
-        better = found.ndcg10 > progress.best
+        if self.config.best_by == "loss":
+            better = progress.kept_loss is None or found.loss < progress.kept_loss
+        else:
+            better = found.ndcg10 > progress.kept_ndcg10
         if better:
-            progress.best, progress.best_step, progress.without_gain = found.ndcg10, progress.step, 0
+            progress.kept_ndcg10, progress.kept_loss = found.ndcg10, found.loss
+            progress.kept_step, progress.without_gain = progress.step, 0
             if self.rank == 0:
                 write_folder(self.output / ADAPTER_FOLDER, self.adapted.save_pretrained)
         else:
@@ -286,8 +291,14 @@ class _Run:
 
     def _finish(self) -> TrainingResult:
         progress = self.progress
+        assert progress.kept_loss is not None  # it was validated before the first step
         result = TrainingResult(
-            progress.step, progress.first, progress.best, progress.best_step, progress.step < self.total
+            steps=progress.step,
+            first_ndcg10=progress.first,
+            kept_ndcg10=progress.kept_ndcg10,
+            kept_loss=progress.kept_loss,
+            kept_step=progress.kept_step,
+            stopped_early=progress.step < self.total,
         )
         if self.rank == 0:
             saved = {"result": asdict(result), "fingerprint": self.checkpoints.fingerprint}

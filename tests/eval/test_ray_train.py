@@ -40,7 +40,7 @@ def check_same(found: TrainRunConfig, expected: TrainRunConfig) -> None:
 
 def results(found: TrainingResult, expected: TrainingResult) -> None:
     assert found.steps == expected.steps
-    assert found.best_ndcg10 == pytest.approx(expected.best_ndcg10, abs=1e-6)
+    assert found.kept_ndcg10 == pytest.approx(expected.kept_ndcg10, abs=1e-6)
 
 
 def listening(pids: set[int]) -> list[str]:

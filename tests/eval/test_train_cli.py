@@ -38,7 +38,7 @@ def test_a_run_and_the_use_of_its_adapter(done: tuple[Path, Result], tmp_path: P
     assert result.exit_code == 0, result.output
     output = config.parent / "run"
     assert result.stdout.count("\n") == 1
-    assert result.stdout.startswith("best NDCG@10 0.")
+    assert result.stdout.startswith("kept: step ")
     assert "before training" in result.stdout
     assert "step 10 of 10: NDCG@10 0." in result.stderr
     command = shlex.split(result.stdout.partition("use it: ")[2])

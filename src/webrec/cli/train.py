@@ -112,8 +112,8 @@ def _summary(config: TrainRunConfig, result: TrainingResult) -> str:
     adapter = config.output / ADAPTER_FOLDER
     early = ", stopped early" if result.stopped_early else ""
     return (
-        f"best NDCG@10 {result.best_ndcg10:.4f} at step {result.best_step:,} of {result.steps:,}{early} "
-        f"({result.first_ndcg10:.4f} before training); adapter: {adapter}; "
+        f"kept: step {result.kept_step:,} of {result.steps:,}{early}, validation loss {result.kept_loss:.4f}, "
+        f"NDCG@10 {result.kept_ndcg10:.4f} ({result.first_ndcg10:.4f} before training); adapter: {adapter}; "
         f"use it: webrec recommend FILE {_options(config, adapter)}"
     )
 

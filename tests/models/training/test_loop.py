@@ -73,7 +73,8 @@ def test_metrics_checkpoints_and_result(tiny: Backbone, tmp_path: Path) -> None:
     assert [r["step"] for r in rows if r["kind"] == "validation"] == [0, 4, 8, 10]
     assert all(r["learning_rate"] > 0 for r in rows if r["kind"] == "step")
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["step-0000009", "step-0000010"]
-    assert result.best_ndcg10 == max(r["ndcg10"] for r in rows if r["kind"] == "validation")
+    best = min((r for r in rows if r["kind"] == "validation"), key=lambda r: r["loss"])
+    assert (result.kept_step, result.kept_loss, result.kept_ndcg10) == (best["step"], best["loss"], best["ndcg10"])
     assert list((tmp_path / "tensorboard").iterdir())
     assert {p.suffix for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()} == {".json", ".safetensors"}
     again = run(tiny, tmp_path)
@@ -81,12 +82,19 @@ def test_metrics_checkpoints_and_result(tiny: Backbone, tmp_path: Path) -> None:
     assert numbers(tmp_path) == rows
 
 
-def test_the_adapter_kept_is_the_best_one(tiny: Backbone, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["loss", "ndcg10"])
+def test_the_adapter_kept_is_the_best_one(tiny: Backbone, tmp_path: Path, by: str) -> None:
     from webrec.models.training.validate import validate
 
-    result = run(tiny, tmp_path, CONFIG.model_copy(update={"epochs": 6, "learning_rate": 0.02}))
+    config = CONFIG.model_copy(update={"epochs": 6, "learning_rate": 0.02, "best_by": by})
+    result = run(tiny, tmp_path, config)
     loaded = AdaptedLlama.from_pretrained(sharing_weights(tiny.model), tmp_path / "adapter")
-    assert validate(loaded, task(6, 2), CONFIG).ndcg10 == pytest.approx(result.best_ndcg10)
+    found = validate(loaded, task(6, 2), CONFIG)
+    assert (found.ndcg10, found.loss) == pytest.approx((result.kept_ndcg10, result.kept_loss), rel=1e-4)
+    seen = [r for r in numbers(tmp_path) if r["kind"] == "validation"]
+    best = min(seen, key=lambda r: r["loss"]) if by == "loss" else max(seen, key=lambda r: r["ndcg10"])
+    assert result.kept_step == best["step"]
+    assert len({r["loss"] for r in seen}) == len(seen)
 
 
 @pytest.mark.parametrize("tuning", ["lora", "soft_prompt"])
@@ -203,11 +211,13 @@ def test_accumulation_is_one_big_batch(tiny: Backbone, tmp_path: Path) -> None:
     assert lost[2] == pytest.approx(lost[0], rel=1e-4)
 
 
-def test_early_stopping(tiny: Backbone, tmp_path: Path) -> None:
-    config = CONFIG.model_copy(update={"patience": 2, "learning_rate": 1e-12, "gate_learning_rate": 1e-12, "epochs": 9})
+@pytest.mark.parametrize("by", ["loss", "ndcg10"])
+def test_early_stopping(tiny: Backbone, tmp_path: Path, by: str) -> None:
+    rates = {"learning_rate": 1e-12, "gate_learning_rate": 1e-12}
+    config = CONFIG.model_copy(update={**rates, "patience": 2, "epochs": 9, "best_by": by})
     result = run(tiny, tmp_path, config)
     assert result.stopped_early
-    assert (result.best_step, result.steps) == (0, 8)  # validated at 0, 4 and 8
+    assert (result.kept_step, result.steps) == (0, 8)  # validated at 0, 4 and 8
 
 
 @pytest.mark.parametrize(
