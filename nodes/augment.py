@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast, get_args
 
+from webrec.errors import InputError
 from webrec.models.chat import ChatEncoder
 from webrec.models.config import PromptForm
 from webrec.nodes.edited import pages_of
@@ -13,7 +15,9 @@ from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import PromptEvidence, RetrievalState
 from webrec.nodes.state import State
 from webrec.nodes.validation import check_room
+from webrec.nodes.warnings import warn
 from webrec.tools.reading.sentences import cut_at_sentence
+from webrec.tools.text_safety import clean
 
 
 def augment(state: State, run: Run) -> Update:
@@ -21,6 +25,8 @@ def augment(state: State, run: Run) -> Update:
 
     History, candidates and instruction are never cut: if they alone do not fit, `InputError` is raised.
     """
+    forgotten = _of_an_earlier_round(state, run)
+    state = cast("State", {**state, **forgotten})
     backbone = run.scorer()  # whose soft prompt, if any, takes room
     user = user_of(state, run.context)
     limit = min(run.context.prompt_tokens or backbone.context_length, backbone.context_length)
@@ -44,7 +50,7 @@ def augment(state: State, run: Run) -> Update:
         pages_shortened=shortened,
         pages_dropped=len(found) - len(pages),
     )
-    warnings = list(state["warnings"])
+    said = []
     if shortened or prompt.pages_dropped:
         caps = [
             ("the prompt", limit),
@@ -52,13 +58,24 @@ def augment(state: State, run: Run) -> Update:
             ("the pages' text", run.context.pages_tokens),
         ]
         stated = ", ".join(f"{what} is limited to {cap:,} tokens" for what, cap in caps if cap is not None)
-        warnings.append(f"{stated}: {shortened} pages were shortened, {prompt.pages_dropped} left out")
+        said.append(f"{stated}: {shortened} pages were shortened, {prompt.pages_dropped} left out")
     return {
+        **forgotten,
         "pages": [p.model_dump() for p in pages],
         "prompt": prompt.model_dump(),
         "retrieval": "found" if found else _without_pages(state, run),
-        "warnings": warnings,
+        **warn(state, "augment", said),
     }
+
+
+def _of_an_earlier_round(state: State, run: Run) -> Update:
+    """What a run that went back, and now searches for nothing, still holds of what it had searched for: all of it empty."""
+    if not state["query"] or not (retrieval_off(run.context) or not query_of(state)):
+        return {}
+    empty: Update = {"results": None, "query": "", "searches": [], "pages": [], "left_out": []}
+    if retrieval_off(run.context):
+        empty |= {"reasoning": None, "keywords": []}
+    return {**empty, **warn(state, "collect", [])}
 
 
 def _without_pages(state: State, run: Run) -> RetrievalState:
@@ -67,7 +84,10 @@ def _without_pages(state: State, run: Run) -> RetrievalState:
         return "off"
     if not query_of(state):
         return "no_keywords"
-    return "left_out" if state["retrieval"] == "found" else state["retrieval"]
+    held: Any = state["retrieval"]
+    if held not in get_args(RetrievalState):
+        raise InputError(f"retrieval: {clean(repr(held), 60)} is unknown; use {', '.join(get_args(RetrievalState))}")
+    return "left_out" if held == "found" else held
 
 
 def fit_pages(

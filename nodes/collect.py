@@ -11,6 +11,7 @@ from webrec.nodes.query_strategies import query_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import PageEvidence
 from webrec.nodes.state import State
+from webrec.nodes.warnings import warn
 from webrec.tools.providers.registry import fallback_names, resolve_names
 
 
@@ -35,9 +36,13 @@ def collect(state: State, run: Run) -> Update:
         "query": query_of(state),
         "searches": searches,
         "pages": pages,
+        "left_out": [],
         "retrieval": "found" if pages else "no_pages",
-        "warnings": state["warnings"]
-        + ([] if every_search_failed(searches) else [f"{e}; the other providers' pages were used" for e in errors]),
+        **warn(
+            state,
+            "collect",
+            [] if every_search_failed(searches) else [f"{e}; the other providers' pages were used" for e in errors],
+        ),
     }
 
 

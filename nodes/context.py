@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
-from webrec.errors import ConfigurationError
+from webrec.errors import ConfigurationError, InputError
 from webrec.models.config import BackboneConfig, DecoderConfig, KeywordConfig, ReasonConfig, ReuseConfig, ScoreConfig
 from webrec.nodes.validation import first_error
 from webrec.tools.config import (
@@ -81,5 +81,8 @@ def effective_context(given: Any, state: Mapping[str, Any]) -> RunContext:
     said = given.model_dump(include=given.model_fields_set) if isinstance(given, RunContext) else given
     if said and not isinstance(said, Mapping):
         return make_context(said)  # which says what is wrong
-    held = {name: value for name, value in state.get("settings", {}).items() if name in RunContext.model_fields}
+    began = state.get("settings") or {}
+    if not isinstance(began, Mapping):
+        raise InputError("settings: they are no object; give the settings by name, or leave them as they were")
+    held = {name: value for name, value in began.items() if name in RunContext.model_fields}
     return make_context({**held, **(said or {})})

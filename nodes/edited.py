@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from webrec.errors import InputError
-from webrec.nodes.schema import PageEvidence
+from webrec.nodes.schema import PageEvidence, Reasoning
 from webrec.nodes.state import State
 from webrec.nodes.validation import first_error
 from webrec.tools.text_safety import clean
@@ -24,6 +24,20 @@ def keywords_of(state: State) -> list[str]:
     if not isinstance(keywords, list) or not all(isinstance(word, str) for word in keywords):
         raise InputError("keywords: they are no texts; give a list of words")
     return keywords
+
+
+def reasoning_of(state: State) -> Reasoning | None:
+    """What was written about the user; a text, or an object with text alone, is one whose tokens are not known yet."""
+    given: Any = state.get("reasoning")
+    if given is None:
+        return None
+    told = {"text": given} if isinstance(given, str) else given
+    if not isinstance(told, dict):
+        raise InputError("reasoning: it is no object; give one with text")
+    try:
+        return Reasoning.model_validate({"stop": "end", "tokens": []} | told)
+    except ValidationError as error:
+        raise InputError(f"reasoning.{first_error(error)}") from None
 
 
 def pages_of(state: State) -> list[PageEvidence]:

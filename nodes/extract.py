@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from webrec.models.backbone import Backbone
 from webrec.models.influence import influence
 from webrec.models.keywords import pick_keywords, pool, stop_words, token_scores
-from webrec.models.words import split_words
+from webrec.models.teacher_forcing import read_text
+from webrec.models.words import split_words, token_spans
+from webrec.nodes.edited import reasoning_of
 from webrec.nodes.prompt import User, user_of
 from webrec.nodes.query_strategies import QueryStrategy, strategy_of
+from webrec.nodes.reason import as_reasoning
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import Reasoning
 from webrec.nodes.state import State
+from webrec.nodes.validation import check_room
 
 
 def extract(state: State, run: Run) -> Update:
@@ -18,14 +23,31 @@ def extract(state: State, run: Run) -> Update:
     if strategy is None:
         return {"keywords": []}
     user = user_of(state, run.context)
-    written = state.get("reasoning")
-    if written is None:
+    reasoning = reasoning_of(state)
+    if reasoning is None:
         return {"keywords": strategy.keywords(user, "", [])}
-    reasoning = Reasoning.model_validate(written)
     if not strategy.reads_tokens:
         return {"keywords": strategy.keywords(user, reasoning.text, [])}
     picked = _pick(reasoning, user, strategy, run)
     return {"keywords": strategy.keywords(user, reasoning.text, picked), "reasoning": reasoning.model_dump()}
+
+
+def _spelled(reasoning: Reasoning, backbone: Backbone) -> bool:
+    """Whether the tokens are those of the text: somebody may have changed it."""
+    ids = [token.id for token in reasoning.tokens]
+    if not ids or min(ids) < 0 or max(ids) >= backbone.model.config.vocab_size:
+        return False
+    text, spans = token_spans(ids, backbone.chat.decode)
+    return text == reasoning.text and spans == [(token.start, token.end) for token in reasoning.tokens]
+
+
+def _read_again(reasoning: Reasoning, prompt: list[int], backbone: Backbone) -> None:
+    """Give a text that the backbone did not write its tokens, with the entropy at each, as that of an external decoder."""
+    ids = backbone.chat.encode(reasoning.text)
+    check_room(len(prompt) + len(ids), backbone.context_length)
+    read = as_reasoning(read_text(backbone, prompt, ids, "end", None).decoded, backbone)
+    reasoning.text, reasoning.stop, reasoning.tokens = read.text, read.stop, read.tokens
+    reasoning.decoder, reasoning.agreement = None, None
 
 
 def _pick(reasoning: Reasoning, user: User, strategy: QueryStrategy, run: Run) -> list[str]:
@@ -33,10 +55,12 @@ def _pick(reasoning: Reasoning, user: User, strategy: QueryStrategy, run: Run) -
     context = run.context
     stops = stop_words(context.language)
     reasoning.stop_list = f"none: {context.language}" if stops is None else context.language
-    if not reasoning.tokens or strategy.question is None:
+    if not reasoning.text or strategy.question is None:
         return []
     backbone = run.backbone()
     prompt = backbone.chat.encode_turn(strategy.question(user))
+    if not _spelled(reasoning, backbone):
+        _read_again(reasoning, prompt, backbone)
     attention = influence(
         backbone, prompt, [t.id for t in reasoning.tokens], context.attention_layer, context.attention_heads
     )

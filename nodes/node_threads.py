@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -21,12 +23,19 @@ MOST_WAITING = 64
 """Nodes that may wait for a thread; no run begins before there are fewer."""
 
 
+_all: weakref.WeakSet[NodeThreads] = weakref.WeakSet()
+
+
 class NodeThreads:
     """A pool of threads with a bounded queue: runs are turned away before they begin, never once they have begun."""
 
     def __init__(self, threads: int = THREADS, most_waiting: int = MOST_WAITING) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="webrec-node")
         self._threads, self._most_waiting = threads, most_waiting
+        self._begin()
+        _all.add(self)
+
+    def _begin(self) -> None:
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="webrec-node")
         self._lock = threading.Lock()
         self._jobs = 0
         self._seconds = 1.0  # between two jobs that end, smoothed
@@ -64,6 +73,14 @@ class NodeThreads:
                 self._seconds += 0.1 * (now - self._ended - self._seconds)
                 self._ended = now
 
+
+def _begin_again() -> None:
+    for threads in _all:
+        threads._begin()  # the parent's threads are not here, and its jobs are not ours
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)
 
 node_threads = NodeThreads()
 """Those of this process."""

@@ -64,4 +64,5 @@ def prepare(state: State, run: Run) -> Update:
             for name in (*_VERSIONED, *(["peft"] if run.context.adapter and find_spec("peft") else []))
         },
         "warnings": [],
+        "warned": {},
     }

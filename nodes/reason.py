@@ -21,6 +21,7 @@ from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import Reasoning, TokenEvidence
 from webrec.nodes.state import State
 from webrec.nodes.validation import check_room
+from webrec.nodes.warnings import warn
 
 
 def reason(state: State, run: Run) -> Update | Awaitable[Update]:
@@ -63,7 +64,7 @@ def read_elsewhere(forced: Forced, state: State, run: Run) -> Update:
     """What the node writes of an external decoder's text."""
     reasoning = as_reasoning(forced.decoded, run.backbone())
     reasoning.decoder, reasoning.agreement = run.context.decoder_url, forced.agreement
-    return {"reasoning": reasoning.model_dump(), "warnings": state["warnings"] + doubts(forced, run.context)}
+    return {"reasoning": reasoning.model_dump(), **warn(state, "reason", doubts(forced, run.context))}
 
 
 def question_of(state: State, run: Run) -> Question | None:

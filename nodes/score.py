@@ -16,6 +16,7 @@ from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import AdapterEvidence, BackboneEvidence, PromptEvidence, RankedCandidate
 from webrec.nodes.state import State
 from webrec.nodes.validation import first_error
+from webrec.nodes.warnings import warn
 
 
 def score(state: State, run: Run) -> Update:
@@ -66,17 +67,18 @@ def score(state: State, run: Run) -> Update:
     )
     settings = context.model_dump(mode="json")
     changed = [name for name, value in settings.items() if value != state["settings"].get(name)]
-    warnings = list(state["warnings"])
+    said = []
     if changed:
-        warnings.append(f"these settings were changed after the run had begun: {', '.join(changed)}")
-    warnings += _asked_otherwise(backbone, context)
+        said.append(f"these settings were changed after the run had begun: {', '.join(changed)}")
+    said += _asked_otherwise(backbone, context)
     return {
         "prompt": _evidence(state, text, len(prompt), backbone.context_length, len(user.history)).model_dump(),
         "ranking": [r.model_dump() for r in ranking],
         "backbone": evidence.model_dump(),
         "head": "none" if backbone.adapter is None else backbone.adapter.adapted.describe(),
         "settings": settings,
-        "warnings": warnings,
+        "crowd": None,  # of an earlier round; where the settings name one, fuse comes next
+        **warn(state, "score", said),
     }
 
 

@@ -42,6 +42,8 @@ class State(TypedDict, total=False):
     settings: dict[str, Any]
     versions: dict[str, str]
     warnings: list[str]
+    warned: dict[str, list[str]]
+    """Which node said which of them (`webrec.nodes.warnings`)."""
 
 
 class SearchTask(TypedDict):

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from webrec.errors import InputError
 from webrec.nodes.schema import MAX_CANDIDATES, MAX_HISTORY, MAX_TITLE, RecommendInput, SearchOutcome
 from webrec.tools.page import Page
-from webrec.tools.text_safety import clean, normalised
+from webrec.tools.text_safety import clean, normalised, storable
 
 _SHOWN = 60
 
@@ -50,6 +50,7 @@ def check_input(data: Any) -> RecommendInput:
 
 def _titles(data: dict[str, Any], field: str, most: int) -> list[str]:
     titles = data.get(field)
+    titles = list(titles) if isinstance(titles, list) else titles
     if titles is None:
         raise InputError(f"{field}: it is missing; give a list of titles")
     if not isinstance(titles, list):
@@ -61,6 +62,7 @@ def _titles(data: dict[str, Any], field: str, most: int) -> list[str]:
     for index, title in enumerate(titles):
         if not isinstance(title, str):
             raise InputError(f"{field}[{index}]: it is {type(title).__name__}, not text; give the title as a string")
+        titles[index] = title = storable(title)  # JSON can hold half a character, and no answer could then be written
         if not clean(title):
             raise InputError(f"{field}[{index}]: it has no visible character; give a title or remove it")
         if len(title) > MAX_TITLE:

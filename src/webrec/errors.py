@@ -64,8 +64,12 @@ class BusyError(WebRecError):
     """Too many runs wait for the backbone already; nothing of this one was lost or done. `retry_after`: seconds."""
 
     def __init__(self, waiting: int, retry_after: float) -> None:
-        self.retry_after = max(1, round(retry_after))
+        self.waiting, self.retry_after = waiting, max(1, round(retry_after))
         super().__init__(f"busy: {waiting} runs are waiting for the backbone; retry after {self.retry_after} s")
+
+    def __reduce__(self) -> tuple[type[BusyError], tuple[int, float]]:
+        """Sent to another process it is made anew: an exception is otherwise made of its sentence alone."""
+        return type(self), (self.waiting, self.retry_after)
 
 
 class TrainingError(WebRecError):

@@ -40,10 +40,10 @@ class ToolResult(BaseModel):
     warnings: list[str] = Field(description="What did not go as asked.")
 
 
-def _shown(title: str) -> str:
+def _shown(title: str, others: list[str]) -> str:
     """The title as the host's model may see it: a candidate's title is a stranger's text too, and `index` names it."""
     cleaned = clean(title, _TITLE_CHARACTERS)
-    return "(title withheld: it reads like an instruction)" if flags(cleaned, "", ()) else cleaned
+    return "(title withheld: it reads like an instruction)" if flags(cleaned, "", others) else cleaned
 
 
 def to_tool_result(result: Recommendation) -> ToolResult:
@@ -53,7 +53,7 @@ def to_tool_result(result: Recommendation) -> ToolResult:
             RankedTitle(
                 rank=c.rank,
                 index=c.index,
-                title=_shown(c.title),
+                title=_shown(c.title, [other.title for other in result.ranking if other is not c]),
                 score=round(c.score if c.fused is None else c.fused, 4),
                 probability=round(c.probability, 4),
             )

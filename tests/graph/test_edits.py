@@ -185,6 +185,8 @@ def test_pages_taken_out_and_put_in_are_told(backbone: str) -> None:
         ("score", {"candidates": []}, "candidates: it is empty"),
         ("augment", {"history": ["\u200b"]}, r"history\[0\]: "),
         ("score", {"prompt": {"tokens": 3}}, "prompt: it holds no text"),
+        ("sift", {"settings": "none"}, "settings: they are no object"),
+        ("augment", {"pages": [], "retrieval": "nonsense"}, "retrieval: 'nonsense' is unknown; use off, no_keywords"),
         ("score", {"prompt": {"text": "word " * 12_000}}, r"prompt: it has [\d,]+ tokens and [\d,]+ fit"),
     ],
 )
@@ -194,6 +196,89 @@ def test_nonsense_is_one_sentence(backbone: str, node: str, values: dict[str, An
     with pytest.raises(InputError, match=f"^{says}"):  # noqa: PT012 (an edge reads the keywords, a node the rest)
         world.edit(values, as_node={"search": "extract", "collect": "search"}.get(node))
         world.go_on()
+
+
+def test_who_goes_back_and_searches_no_more_reads_no_old_page(backbone: str) -> None:
+    world = World(backbone)
+    world.begin()
+    world.edit({"keywords": []}, as_node="extract")
+    result = world.go_on()
+    assert (result.retrieval, result.query, result.pages, result.searches) == ("no_keywords", "", [], [])
+    assert "On scarves." not in result.prompt.text
+    world = World(backbone)
+    world.begin()
+    world.edit({}, as_node="prepare")
+    result = world.go_on(retrieval=False)
+    assert (result.retrieval, result.query, result.pages, result.keywords) == ("off", "", [], [])
+    assert "On scarves." not in result.prompt.text
+
+
+def test_a_warning_of_an_earlier_round_is_taken_back(backbone: str) -> None:
+    world = World(backbone)
+    world.shelves["one"].broken = True
+    down = "one is down; the other providers' pages were used"
+    assert world.begin(page_tokens=1)["warnings"][0] == down
+    world.shelves["one"].broken = False
+    world.edit({}, as_node="extract")
+    result = world.go_on()
+    assert down not in result.warnings
+    assert len(result.warnings) == 1  # that pages were shortened, once
+    world.edit({"warnings": [*world.values["warnings"], "Mine."]}, as_node="sift")
+    assert world.go_on(page_tokens=None).warnings == ["Mine.", *world.values["warnings"][1:]]
+
+
+WRITTEN: Any = {"query_strategy": "keywords", "reasoning_tokens": 8, "attention_layer": 0}
+
+
+def test_another_reasoning_is_read_anew(backbone: str) -> None:
+    world = World(backbone, "extract", providers=("one",))
+    world.begin(**WRITTEN)
+    own = world.values["reasoning"]
+    text = "Likes warm woollen scarves."
+    reads = []
+    for edited in (text, {"text": text}, {**own, "text": text}, {**own, "text": text, "tokens": own["tokens"][:2]}):
+        world.edit({"reasoning": edited}, as_node="reason")
+        reads.append(world.go_on())
+        world.edit({}, as_node="prepare")
+        world.graph.invoke(None, THREAD)
+    for result in reads:
+        assert result.reasoning is not None
+        assert result.reasoning.text == text
+        assert [text[t.start : t.end] for t in result.reasoning.tokens if t.start < t.end]
+        assert all(t.attention is not None and t.entropy > 0 for t in result.reasoning.tokens)
+        assert result.keywords == reads[0].keywords
+        assert set(result.keywords) <= set(text.strip(".").split())
+    world.edit({}, as_node="reason")
+    untouched = world.go_on()
+    assert untouched.reasoning is not None
+    assert [t.id for t in untouched.reasoning.tokens] == [t["id"] for t in own["tokens"]]
+    assert [t.entropy for t in untouched.reasoning.tokens] == [t["entropy"] for t in own["tokens"]]
+
+
+@pytest.mark.parametrize(
+    ("edited", "says"),
+    [
+        (["a"], "reasoning: it is no object; give one with text"),
+        ({"tokens": []}, r"reasoning\.text: "),
+        ({"text": "a", "tokens": "b"}, r"reasoning\.tokens: "),
+    ],
+)
+def test_a_reasoning_that_is_none_is_one_sentence(backbone: str, edited: Any, says: str) -> None:
+    world = World(backbone, "extract", providers=("one",))
+    world.begin(**WRITTEN)
+    world.edit({"reasoning": edited})
+    with pytest.raises(InputError, match=f"^{says}"):
+        world.go_on()
+
+
+def test_tokens_that_the_backbone_does_not_have_are_read_anew(backbone: str) -> None:
+    world = World(backbone, "extract", providers=("one",))
+    world.begin(**WRITTEN)
+    own = world.values["reasoning"]
+    world.edit({"reasoning": {**own, "tokens": [{**own["tokens"][0], "id": 10**9}]}})
+    result = world.go_on()
+    assert result.reasoning is not None
+    assert all(token.id < 10**6 for token in result.reasoning.tokens)
 
 
 def test_keywords_as_one_text_are_its_words(backbone: str) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -33,6 +37,27 @@ async def test_a_full_queue_turns_away_and_lets_in_again() -> None:
     assert await late == "begun already"
     threads.admit()
     assert threads.waiting == 0
+
+
+def test_a_forked_child_computes_in_threads_of_its_own() -> None:
+    code = """
+import asyncio, os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside threads, which is what is tried
+from webrec.nodes.node_threads import node_threads
+assert asyncio.run(node_threads.call(lambda: 1)) == 1
+child = os.fork()
+if child == 0:
+    os._exit(asyncio.run(node_threads.call(lambda: 7)))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("7", 0), done.stderr
+
+
+def test_busy_can_be_sent_to_another_process() -> None:
+    error = pickle.loads(pickle.dumps(BusyError(3, 7.4)))
+    assert (str(error), error.retry_after, error.waiting) == (str(BusyError(3, 7.4)), 7, 3)
+    assert str(copy.copy(error)) == str(error)
 
 
 async def test_who_is_cancelled_while_waiting_gives_up_the_place_and_never_computes() -> None:

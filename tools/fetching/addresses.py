@@ -20,7 +20,13 @@ _LONGEST = 2_000
 _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 # Addresses that stand for others: IPv4 written as IPv6 in the ways that a resolver never needs, 6to4, Teredo, site-local.
-_REFUSED = [ipaddress.IPv6Network(n) for n in ("::/96", "::ffff:0:0/96", "2002::/16", "2001::/23", "fec0::/10")]
+# And what some Python versions take for public: documentation, and the protocol assignments of IANA's registries.
+_REFUSED = [
+    ipaddress.IPv6Network(n)
+    for n in ("::/96", "::ffff:0:0/96", "2002::/16", "2001::/23", "fec0::/10", "3fff::/20", "5f00::/16")
+]
+# The same in IPv4, with the retired 6to4 relays, and the address at which Azure's hosts serve their guests.
+_REFUSED_V4 = [ipaddress.IPv4Network(n) for n in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32")]
 
 
 class Refused(Exception):
@@ -84,6 +90,8 @@ def check_ip(text: str) -> _IPAddress:
             raise Refused("the address is not public")
         if address in _NAT64:  # the way to IPv4 servers in networks without IPv4
             judged = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if isinstance(judged, ipaddress.IPv4Address) and any(judged in network for network in _REFUSED_V4):
+        raise Refused("the address is not public")
     if not judged.is_global or judged.is_multicast or judged.is_reserved:
         raise Refused("the address is not public")
     return address

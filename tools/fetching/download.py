@@ -10,7 +10,8 @@ import httpcore
 import httpx
 
 from webrec.tools.fetching.addresses import page_url, port_of
-from webrec.tools.fetching.network import Connector, GuardedNetwork, Resolver, connect, resolve
+from webrec.tools.fetching.network import Connector, GuardedNetwork, Resolver, connect
+from webrec.tools.fetching.resolver import resolve
 from webrec.tools.providers.bounded_body import read_bounded
 
 AGENT = "webrec"

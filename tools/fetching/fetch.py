@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import httpcore
 import httpx
@@ -21,7 +22,8 @@ from webrec.tools.fetching.download import (
 from webrec.tools.fetching.extraction import ExtractionError, Extractor
 from webrec.tools.fetching.extractor import TEXT_CHARACTERS, known_charset
 from webrec.tools.fetching.fetched_page import FetchedPage
-from webrec.tools.fetching.network import Connector, Resolver, connect, resolve
+from webrec.tools.fetching.network import Connector, Resolver, connect
+from webrec.tools.fetching.resolver import resolve
 from webrec.tools.fetching.robots import RobotsFiles, RobotsUnreadable
 from webrec.tools.providers.bounded_body import TooLarge, Unreadable
 from webrec.tools.searching.joining import inside
@@ -29,6 +31,8 @@ from webrec.tools.text_safety import clean
 
 EXTRACTION_SECONDS = 5.0
 """For one page, waiting for others not counted: a usual page takes some hundredths of a second."""
+TIMEOUTS = 2
+"""In a row, of one site: its pages come one after the other, and each of them would be waited for as long."""
 PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml", "text/plain"})
 PLAIN_BYTES = 10 * TEXT_CHARACTERS
 """Of a page without markup: what is read of it to find the text that is kept."""
@@ -37,7 +41,8 @@ PLAIN_BYTES = 10 * TEXT_CHARACTERS
 class PageFetcher:
     """Fetches pages within one event loop; close it when done. A site's robots.txt is obeyed.
 
-    Over all fetchers of the process one page of a site at a time, and `concurrency` of all sites.
+    Over all fetchers of the process one page of a site at a time, and `concurrency` of all sites. A site that did not answer in
+    time `TIMEOUTS` times in a row is not asked again.
 
     `seconds` bounds the download of each page, robots.txt and redirects included. `resolver` and `connector` are for tests.
     """
@@ -56,6 +61,7 @@ class PageFetcher:
         self._robots = RobotsFiles(self._downloader)
         self._extractor = Extractor()
         self._concurrency = concurrency
+        self._timeouts: Counter[str] = Counter()
 
     async def fetch(self, url: str) -> FetchedPage:
         """What is at `url`; never raises for what the address or the server does."""
@@ -64,6 +70,8 @@ class PageFetcher:
         except Refused as error:
             return FetchedPage(url, url, "refused", str(error))
         async with inside(f"site {address.host}", 1), inside("pages fetched", self._concurrency):
+            if self._timeouts[address.host] >= TIMEOUTS:
+                return FetchedPage(url, url, "failed", "its site did not answer in time before")
             answer = await self._download(url, address)
         return answer if isinstance(answer, FetchedPage) else await self._read(url, answer)
 
@@ -76,6 +84,7 @@ class PageFetcher:
         try:
             async with asyncio.timeout(self._seconds):
                 answer = await self._follow(address)
+            self._timeouts[address.host] = 0
             return answer or FetchedPage(url, url, "robots", "the site's robots.txt forbids it")
         except Refused as error:
             return FetchedPage(url, url, "refused", str(error))
@@ -90,6 +99,7 @@ class PageFetcher:
         except TooManyRedirects:
             return FetchedPage(url, url, "failed", "redirects lead nowhere")
         except TimeoutError:
+            self._timeouts[address.host] += 1
             return FetchedPage(url, url, "failed", f"no answer within {self._seconds:g} s")
         except (Unreadable, httpcore.ProtocolError):
             return FetchedPage(url, url, "failed", "the answer is malformed")

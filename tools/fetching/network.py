@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import httpcore
 
 from webrec.tools.fetching.addresses import Refused, check_ip
+from webrec.tools.fetching.resolver import resolve
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port to IP addresses, in the order to try them. Raises `OSError` if there are none."""
@@ -18,12 +18,6 @@ Connector = Callable[[str, int, float | None], Awaitable[httpcore.AsyncNetworkSt
 SocketOptions = Iterable[tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]]
 _ATTEMPT_SECONDS = 4.0
 _MOST_ADDRESSES = 4
-
-
-async def resolve(host: str, port: int) -> list[str]:
-    """The system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 async def connect(address: str, port: int, seconds: float | None) -> httpcore.AsyncNetworkStream:

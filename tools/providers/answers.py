@@ -9,6 +9,9 @@ from typing import Any
 from webrec.errors import SearchError
 from webrec.tools.page import Page
 
+MOST_RESULTS = 200
+"""Of an answer: more than any service gives, and a hostile one could keep the event loop busy with millions."""
+
 
 def pages_of(
     provider: str, results: Any, limit: int, fields: Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -20,7 +23,8 @@ def pages_of(
     """
     if not isinstance(results, list):
         raise SearchError(f"{provider} answered without a list of results", lost=True)
-    made = [_page(provider, fields(result)) for result in results if isinstance(result, dict)]
+    looked_at = results[: max(MOST_RESULTS, 2 * limit)]
+    made = [_page(provider, fields(result)) for result in looked_at if isinstance(result, dict)]
     pages = distinct(page for page in made if page.title or page.url or page.snippet)
     if results and not pages:
         raise SearchError(f"{provider} answered results of an unknown shape", lost=True)

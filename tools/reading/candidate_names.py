@@ -11,6 +11,9 @@ from typing import NamedTuple
 SHORT = 5
 """A shorter title ("Up", "Her") counts only as it is written, capitals included."""
 
+MOST_MENTIONS = 5_000
+"""Of one name, those of all candidates that share it counted: a page can repeat it thousands of times."""
+
 _YEAR = re.compile(r"\s*\([^()]{1,40}\)$")
 _ARTICLE = re.compile(r"^(.+), (the|an?|der|die|das|le|la|les|el|il)$", re.IGNORECASE)
 
@@ -28,17 +31,20 @@ def mentions(folded: str, text: str, candidates: Sequence[str]) -> list[Mention]
 
     `folded` is `fold(text)`. "Godfather, The (1972)" is also looked for as "the godfather".
     """
-    found = []
+    owners: dict[tuple[bool, str], list[int]] = {}
     for index, title in enumerate(candidates):
         for name in names_of(title):
             short = len(name) < SHORT
-            within, wanted = (text, name) if short else (folded, fold(name))
-            start = within.find(wanted)
-            while start >= 0:
-                end = start + len(wanted)
-                if not (within[start - 1 : start].isalnum() or within[end : end + 1].isalnum()):
-                    found.append(Mention(start, end, index))
-                start = within.find(wanted, end)
+            owners.setdefault((short, name if short else fold(name)), []).append(index)
+    found: list[Mention] = []
+    for (short, wanted), own in owners.items():
+        within, begun = text if short else folded, len(found)
+        start = within.find(wanted)
+        while start >= 0 and len(found) - begun < MOST_MENTIONS:
+            end = start + len(wanted)
+            if not (within[start - 1 : start].isalnum() or within[end : end + 1].isalnum()):
+                found += [Mention(start, end, index) for index in own]
+            start = within.find(wanted, end)
     return sorted(found)
 
 

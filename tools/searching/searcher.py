@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from dataclasses import dataclass
@@ -56,7 +57,9 @@ async def ask(
     """
     if not isinstance(provider, MeteredProvider):
         return await _ask_unrecorded(provider, query, limit, config)
-    store = store or open_store(config.search_store)
+    store = store or await asyncio.to_thread(
+        open_store, config.search_store
+    )  # a relative path is looked up on the disk
     key = records.search_key(provider.name, query, limit, provider.options)
     if config.search_replay:
         record = await store.find("search", key)

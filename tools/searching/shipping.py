@@ -50,8 +50,8 @@ class _Line(BaseModel):
         content = self.content
         if self.kind == "search":
             content = json.loads(_PAGES.dump_json(_PAGES.validate_python(content)))
-            if json.loads(self.key)[0] != self.provider:
-                raise ValueError("key and provider differ")
+            if {json.loads(self.key)[0], *(page["provider"] for page in content)} != {self.provider}:
+                raise ValueError("key, pages and provider differ")
         else:
             content = asdict(foreign_page(content))
             if content["url"] != self.key:

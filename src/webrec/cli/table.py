@@ -23,7 +23,7 @@ def retrieval_line(result: Recommendation) -> str:
     """What came of retrieval, in words."""
     if result.retrieval != "found":
         return _STATES[result.retrieval]
-    providers = ", ".join(dict.fromkeys(p.provider for p in result.pages)) or "none fitted"
+    providers = ", ".join(dict.fromkeys(clean(p.provider) for p in result.pages)) or "none fitted"
     return f"{len(result.pages)} pages read (from {providers})"
 
 

@@ -349,3 +349,17 @@ async def test_nothing_is_left_behind() -> None:
         await asyncio.sleep(0.05)
     assert process.num_fds() <= before
     assert not [c for c in process.children() if "extractor" in " ".join(c.cmdline())]
+
+
+async def test_a_site_that_never_answers_is_not_waited_for_page_by_page() -> None:
+    stalled = threading.Event()
+    routes = {f"/{n}": lambda h: stalled.wait(20) for n in range(6)}
+    async with fetching({**routes, "/robots.txt": plain}, seconds=0.4) as (site, fetcher):
+        began = time.monotonic()
+        pages = [await fetcher.fetch(f"http://site.example/{n}") for n in range(6)]
+        stalled.set()
+        assert time.monotonic() - began < 2.0  # twice .4 s, not six times
+        asked = [path for _, path, _ in site.log if path != "/robots.txt"]
+    assert [page.status for page in pages] == ["failed"] * 6
+    assert [page.reason for page in pages[2:]] == ["its site did not answer in time before"] * 4
+    assert set(asked) <= {"/0", "/1"}

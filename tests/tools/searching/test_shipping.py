@@ -243,3 +243,12 @@ def test_the_characters_of_keys_are_plain(store: SearchStore, tmp_path: Path) ->
     export(store, tmp_path / "f.gz")
     text = gzip.decompress((tmp_path / "f.gz").read_bytes()).decode("ascii")
     assert set(text) <= set(string.printable)
+
+
+def test_pages_that_another_provider_is_said_to_have_found_are_refused(store: SearchStore, tmp_path: Path) -> None:
+    good = search("a", title="T")
+    bad = Record(**{**asdict(good), "content": [{**good.content[0], "provider": "\x1b]0;owned\x07"}]})
+    fill(store, bad)
+    export(store, tmp_path / "out.jsonl.gz")
+    with pytest.raises(InputError):
+        store.run_now(lambda c: import_records(c, tmp_path / "out.jsonl.gz"), write=True)

@@ -1,0 +1,16 @@
+"""What nodes say of what did not go as asked: each for itself, so that a node that runs once more takes back what it said before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from webrec.nodes.run import Update
+from webrec.nodes.state import State
+
+
+def warn(state: State, node: str, texts: Sequence[str]) -> Update:
+    """The update by which `node` says `texts`, in place of what it said in an earlier round; others' stay."""
+    warned = state.get("warned") or {}
+    before = warned.get(node, [])
+    others = [text for text in state.get("warnings") or [] if text not in before]
+    return {"warnings": [*others, *texts], "warned": {**warned, node: list(texts)}}
