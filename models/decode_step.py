@@ -46,7 +46,10 @@ class StepCache:
     """
 
     def __init__(self, caches: Sequence[Any], room: int, *, beside: StepCache | None = None) -> None:
-        """The rows of `beside`, then one for each filled `DynamicCache`; `room` for so many more columns."""
+        """The rows of `beside`, then one for each filled `DynamicCache`; `room` for so many more columns.
+
+        `beside` is used up: each of its layers is freed once its rows are copied, or both would be held at once.
+        """
         import torch
 
         rows = ([] if beside is None else beside._rows()) + [_row(cache) for cache in caches]
@@ -64,6 +67,9 @@ class StepCache:
                 values[row, :, self.held - key.shape[2] : self.held] = value
             self.keys.append(keys)
             self.values.append(values)
+            if beside is not None:
+                del parts, key, value  # which look into the layer that is freed
+                beside.keys[number] = beside.values[number] = keys.new_empty(0)
         self.first = torch.tensor([self.held - length for length, _ in rows], device=self.keys[0].device)
 
     def _rows(self) -> list[_Row]:
@@ -83,8 +89,11 @@ class StepCache:
 
         chosen = torch.tensor(rows, dtype=torch.long, device=self.first.device)
         self.first = self.first[chosen]
-        self.keys = [layer[chosen] for layer in self.keys]
-        self.values = [layer[chosen] for layer in self.values]
+        for number in range(
+            len(self.keys)
+        ):  # layer by layer, so that the old ones are not all held beside the new ones
+            self.keys[number] = self.keys[number][chosen]
+            self.values[number] = self.values[number][chosen]
 
 
 def _row(cache: Any) -> _Row:

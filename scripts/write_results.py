@@ -187,6 +187,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "web_cells_beauty": cells("web_and_crowd_beauty"),
         "language_models": planned_and_cells("language_models"),
         "language_models_first": planned("language_models_first"),
+        "kept_state": cells("kept_state"),
         "heads": planned_and_cells("heads"),
         "adapter": planned_and_cells("adapter"),
         "noise": noise_table("noise_0.0", "noise_0.9"),

@@ -90,6 +90,22 @@ def test_equals_a_full_pass_for_rows_of_different_lengths_and_several_tokens(var
     torch.testing.assert_close(logits[1], whole(model, [*texts[1], *written[1], 6], 1), rtol=1e-9, atol=1e-9)
 
 
+def test_rows_that_join_others_are_moved_layer_by_layer() -> None:
+    model = tiny()
+    texts = prompts(5, 60, 9)
+    apart = StepCache([filled(model, text) for text in texts], 12)
+    first = StepCache([filled(model, text) for text in texts[:2]], 12)
+    layers = [ref(layer) for layer in (*first.keys, *first.values)]
+    joined = StepCache([filled(model, texts[2])], 12, beside=first)
+    assert [layer() for layer in layers] == [None] * len(layers)  # `first` is there still, and holds nothing
+    ids = torch.tensor([[3], [4], [5]])
+    torch.testing.assert_close(step_of(model)(ids, joined)[0], step_of(model)(ids, apart)[0], rtol=0, atol=1e-12)
+    before = [ref(layer) for layer in joined.keys]
+    joined.keep([0, 2])
+    assert [layer() for layer in before] == [None] * len(before)
+    assert len(joined.keys[0]) == len(joined.values[0]) == 2
+
+
 def test_what_was_guessed_wrongly_is_overwritten() -> None:
     model = tiny()
     (text,) = prompts(9)

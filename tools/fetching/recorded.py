@@ -45,7 +45,8 @@ async def fetch_recorded(
     Every outcome is recorded as it comes, and given again in a replay; otherwise one that a new attempt may better (`failed`, and
     `too_large` for a smaller `fetch_bytes` than now) is fetched anew. Raises `NotRecordedError` in a replay for a page that is not recorded.
     """
-    store = store or await asyncio.to_thread(
+    if store is None:  # a relative path is looked up on the disk
+        store = await asyncio.to_thread(open_store, config.search_store)
         open_store, config.search_store
     )  # a relative path is looked up on the disk
     age = None if config.search_replay else config.search_max_age_days

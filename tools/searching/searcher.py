@@ -57,7 +57,8 @@ async def ask(
     """
     if not isinstance(provider, MeteredProvider):
         return await _ask_unrecorded(provider, query, limit, config)
-    store = store or await asyncio.to_thread(
+    if store is None:  # a relative path is looked up on the disk
+        store = await asyncio.to_thread(open_store, config.search_store)
         open_store, config.search_store
     )  # a relative path is looked up on the disk
     key = records.search_key(provider.name, query, limit, provider.options)

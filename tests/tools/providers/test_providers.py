@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -14,7 +15,7 @@ from webrec.errors import MissingExtraError, SearchError
 from webrec.tools.config import SearchConfig
 from webrec.tools.page import MeteredProvider, Page
 from webrec.tools.providers import duckduckgo
-from webrec.tools.providers.answers import pages_of
+from webrec.tools.providers.answers import MOST_RESULTS, pages_of
 from webrec.tools.providers.registry import open_provider
 
 from .answers import PROVIDERS, SNIPPETS, TITLES, URLS
@@ -158,3 +159,15 @@ def test_a_score_is_a_finite_number_or_none() -> None:
     scores = [0.5, 3, True, "0.5", None, [1], math.nan, math.inf, -math.inf, 10**400]
     pages = pages_of("p", [{"title": str(i), "score": s} for i, s in enumerate(scores)], 20, lambda result: result)
     assert [p.score for p in pages] == [0.5, 3.0] + [None] * 8
+
+
+def test_of_an_endless_answer_the_beginning_is_looked_at() -> None:
+    looked_at = []
+
+    def fields(result: Any) -> Any:
+        looked_at.append(result)
+        return result
+
+    assert len(pages_of("p", [{"title": str(n)} for n in range(10_000)], 10, fields)) == 10
+    assert len(looked_at) == MOST_RESULTS
+    assert len(pages_of("p", [{"title": str(n)} for n in range(10_000)], 150, lambda result: result)) == 150
