@@ -47,8 +47,6 @@ async def fetch_recorded(
     """
     if store is None:  # a relative path is looked up on the disk
         store = await asyncio.to_thread(open_store, config.search_store)
-        open_store, config.search_store
-    )  # a relative path is looked up on the disk
     age = None if config.search_replay else config.search_max_age_days
     found: dict[str, FetchedPage] = {}
     for url in dict.fromkeys(urls):

@@ -59,8 +59,6 @@ async def ask(
         return await _ask_unrecorded(provider, query, limit, config)
     if store is None:  # a relative path is looked up on the disk
         store = await asyncio.to_thread(open_store, config.search_store)
-        open_store, config.search_store
-    )  # a relative path is looked up on the disk
     key = records.search_key(provider.name, query, limit, provider.options)
     if config.search_replay:
         record = await store.find("search", key)
