@@ -8,12 +8,12 @@ from langchain_core.tools import StructuredTool, ToolException
 from pydantic import ValidationError
 
 from webrec.api import arecommend, recommend
-from webrec.errors import WebRecError
+from webrec.errors import InputError, WebRecError
 from webrec.graph.build import Graph
 from webrec.nodes.context import make_context
 from webrec.nodes.schema import Recommendation, RecommendInput
 from webrec.nodes.validation import first_error
-from webrec.tool_result import TOOL_DESCRIPTION, TOOL_NAME, to_tool_result
+from webrec.tool_result import TOOL_DESCRIPTION, TOOL_NAME, safe_sentence, to_tool_result
 
 
 def as_tool(*, graph: Graph | None = None, **settings: Any) -> StructuredTool:
@@ -28,13 +28,13 @@ def as_tool(*, graph: Graph | None = None, **settings: Any) -> StructuredTool:
         try:
             return _answer(recommend(history, candidates, graph=graph, **fixed))
         except WebRecError as error:
-            raise ToolException(str(error)) from error
+            raise ToolException(safe_sentence(error)) from error
 
     async def call_async(history: list[str], candidates: list[str]) -> tuple[str, dict[str, Any]]:
         try:
             return _answer(await arecommend(history, candidates, graph=graph, **fixed))
         except WebRecError as error:
-            raise ToolException(str(error)) from error
+            raise ToolException(safe_sentence(error)) from error
 
     return StructuredTool.from_function(
         func=call,
@@ -53,5 +53,5 @@ def _answer(result: Recommendation) -> tuple[str, dict[str, Any]]:
 
 
 def _explain(error: Any) -> str:
-    sentence = first_error(error) if isinstance(error, ValidationError) else str(error)
+    sentence = safe_sentence(InputError(first_error(error)) if isinstance(error, ValidationError) else error)
     return f"The call was not valid. {sentence}. Call again with history and candidates, both lists of titles."

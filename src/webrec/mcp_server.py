@@ -11,7 +11,7 @@ from webrec.errors import WebRecError, missing_extra
 from webrec.graph.build import Graph
 from webrec.nodes.context import RunContext
 from webrec.nodes.schema import RecommendInput
-from webrec.tool_result import TOOL_DESCRIPTION, TOOL_NAME, ToolResult, to_tool_result
+from webrec.tool_result import TOOL_DESCRIPTION, TOOL_NAME, ToolResult, safe_sentence, to_tool_result
 
 if TYPE_CHECKING:
     from mcp.server.fastmcp import FastMCP
@@ -48,7 +48,7 @@ def make_server(context: RunContext, *, graph: Graph | None = None) -> FastMCP[A
         try:
             return to_tool_result(await arecommend(history, candidates, graph=graph, **context.model_dump()))
         except WebRecError as error:
-            raise ToolError(str(error)) from error
+            raise ToolError(safe_sentence(error)) from error
 
     server.add_tool(
         recommend_items,

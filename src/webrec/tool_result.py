@@ -46,6 +46,14 @@ def _shown(title: str, others: list[str]) -> str:
     return "(title withheld: it reads like an instruction)" if flags(cleaned, "", others) else cleaned
 
 
+def safe_sentence(error: Exception) -> str:
+    """What went wrong, for the host's model; without what the sentence quotes, if that reads like an instruction."""
+    sentence = clean(str(error))
+    if not flags(sentence, "", ()):
+        return sentence
+    return f"{sentence.partition(':')[0]}: it is not valid (why is withheld: the reason quotes a text that reads like an instruction)"
+
+
 def to_tool_result(result: Recommendation) -> ToolResult:
     """The part of a recommendation that is safe and useful for another model."""
     return ToolResult(
