@@ -103,8 +103,11 @@ class RunFolder:
                     "give another folder, or remove that one"
                 )
         described = self._read()
-        if described.get("config") != self._new.get("config"):  # threads, actors, comparisons: what changes no row
-            self._write({**described, "config": self._new.get("config")})
+        told = {name: self._new[name] for name in ("config", "written") if name in self._new}
+        if any(
+            described.get(name) != value for name, value in told.items()
+        ):  # threads, comparisons: what changes no row
+            self._write({**described, **told})
 
     def _read(self) -> dict[str, Any]:
         path = self.folder / RUN_FILE

@@ -70,12 +70,16 @@ def augment(state: State, run: Run) -> Update:
 
 def _of_an_earlier_round(state: State, run: Run) -> Update:
     """What a run that went back, and now searches for nothing, still holds of what it had searched for: all of it empty."""
-    if not state["query"] or not (retrieval_off(run.context) or not query_of(state)):
+    off = retrieval_off(run.context)
+    asked = state["query"] or state["results"] or (off and (state["keywords"] or state["reasoning"]))
+    if not asked or not (off or not query_of(state)):
         return {}
     empty: Update = {"results": None, "query": "", "searches": [], "pages": [], "left_out": []}
-    if retrieval_off(run.context):
+    empty |= warn(state, "collect", [])
+    if off:
         empty |= {"reasoning": None, "keywords": []}
-    return {**empty, **warn(state, "collect", [])}
+        empty |= warn(cast("State", {**state, **empty}), "reason", [])
+    return empty
 
 
 def _without_pages(state: State, run: Run) -> RetrievalState:

@@ -15,6 +15,7 @@ from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import Reasoning
 from webrec.nodes.state import State
 from webrec.nodes.validation import check_room
+from webrec.nodes.warnings import warn
 
 
 def extract(state: State, run: Run) -> Update:
@@ -28,8 +29,14 @@ def extract(state: State, run: Run) -> Update:
         return {"keywords": strategy.keywords(user, "", [])}
     if not strategy.reads_tokens:
         return {"keywords": strategy.keywords(user, reasoning.text, [])}
+    decoder = reasoning.decoder
     picked = _pick(reasoning, user, strategy, run)
-    return {"keywords": strategy.keywords(user, reasoning.text, picked), "reasoning": reasoning.model_dump()}
+    taken_back = {} if reasoning.decoder == decoder else warn(state, "reason", [])  # read anew, it is no decoder's text
+    return {
+        "keywords": strategy.keywords(user, reasoning.text, picked),
+        "reasoning": reasoning.model_dump(),
+        **taken_back,
+    }
 
 
 def _spelled(reasoning: Reasoning, backbone: Backbone) -> bool:

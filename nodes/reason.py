@@ -31,7 +31,7 @@ def reason(state: State, run: Run) -> Update | Awaitable[Update]:
     """
     question = question_of(state, run)
     if question is None:
-        return {"reasoning": None}
+        return {"reasoning": None, **warn(state, "reason", [])}
     if run.context.decoder_url is not None:
         return _ask_elsewhere(question, state, run)
     backbone, limit = run.backbone(), run.context.reasoning_tokens
@@ -50,7 +50,7 @@ def reason(state: State, run: Run) -> Update | Awaitable[Update]:
         on_token=on_token,
         cancelled=run.cancelled,
     )
-    return {"reasoning": as_reasoning(decoded, backbone).model_dump()}
+    return {"reasoning": as_reasoning(decoded, backbone).model_dump(), **warn(state, "reason", [])}
 
 
 async def _ask_elsewhere(question: Question, state: State, run: Run) -> Update:

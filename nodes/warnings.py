@@ -11,6 +11,8 @@ from webrec.nodes.state import State
 def warn(state: State, node: str, texts: Sequence[str]) -> Update:
     """The update by which `node` says `texts`, in place of what it said in an earlier round; others' stay."""
     warned = state.get("warned") or {}
-    before = warned.get(node, [])
-    others = [text for text in state.get("warnings") or [] if text not in before]
+    others = list(state.get("warnings") or [])
+    for text in warned.get(node, []):
+        if text in others:
+            others.remove(text)  # once: another node may have said the same
     return {"warnings": [*others, *texts], "warned": {**warned, node: list(texts)}}

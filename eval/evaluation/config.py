@@ -69,12 +69,20 @@ class EvalConfig(BaseModel):
         default=None, description="Ray actors for the language models; unset computes in this process."
     )
 
-    _written: dict[str, Any] | None = PrivateAttr(default=None)
+    _written: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _read: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property
     def written(self) -> dict[str, Any]:
-        """The settings as their file has them, with paths relative to its folder; those of a run made in code as they are."""
-        return self.model_dump(mode="json") if self._written is None else self._written
+        """The settings as their file has them, with paths relative to its folder; those that were set in code as they are."""
+        own = self.model_dump(mode="json")
+        return {
+            name: self._written[name] if self._read.get(name, ...) == value else value for name, value in own.items()
+        }
+
+    def _came_from(self, written: dict[str, Any]) -> Self:
+        self._written, self._read = written, self.model_dump(mode="json")
+        return self
 
     @field_validator("systems", mode="before")
     @classmethod
@@ -194,14 +202,14 @@ def read_eval_config(path: Path, changes: Iterable[str] = ()) -> EvalConfig:
         "systems": tuple(_with_models_of(folder, system) for system in config.systems),
         "retrievals": tuple(_with_models_of(folder, retrieval) for retrieval in config.retrievals),
     }
-    resolved = config.model_copy(update=changed)
-    resolved._written = config.model_dump(mode="json")
-    return resolved
+    return config.model_copy(update=changed)._came_from(config.model_dump(mode="json"))
 
 
 def _with_models_of(folder: Path, told: _Told) -> _Told:
     """With the backbone, adapter, encoder and pages that lie in `folder`; any other name is a hub's, or of the folder that one works in."""
-    named = {field: getattr(told, field, None) for field in ("backbone", "adapter", "model", "pages_path")}
+    named = {
+        field: getattr(told, field, None) for field in ("backbone", "adapter", "model", "rerank_model", "pages_path")
+    }
     there = {
         field: folder / name
         for field, name in named.items()
@@ -215,7 +223,10 @@ def resumed_config(folder: Path) -> EvalConfig:
     try:
         told = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         config = EvalConfig.model_validate(told["config"]).model_copy(update={"output": folder.resolve()})
-        config._written = told.get("written")
-        return config
+        return (
+            config
+            if "written" not in told
+            else config._came_from({**config.model_dump(mode="json"), **told["written"]})
+        )
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigurationError(f"--resume: {folder} holds no evaluation; give the folder of one") from None

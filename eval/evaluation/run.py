@@ -234,7 +234,10 @@ def description(
                 if isinstance(s, TitleSimilarityConfig | PageSimilarityConfig)
             },
             "corpora": {name: corpus.digest for name, corpus in corpora.items()},
-            "retrievals": {r.name: [r.counted(), pages_identity(r.pages_path)] for r in config.retrievals},
+            "retrievals": {
+                r.name: [r.counted(), pages_identity(r.pages_path), folder_identity(r.rerank_model)]
+                for r in config.retrievals
+            },
             "seeds": list(config.seeds),
             "part": config.part,
         },

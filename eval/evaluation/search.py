@@ -17,7 +17,7 @@ from webrec.eval.data.frozen import FrozenExamples
 from webrec.eval.evaluation.config import EvalConfig, retrieval_of
 from webrec.eval.evaluation.plan import MIXED, Fit, examples_of, is_tuned, searches
 from webrec.eval.evaluation.worker import Material
-from webrec.eval.model_identity import backbone_identity
+from webrec.eval.model_identity import backbone_identity, folder_identity
 from webrec.eval.parquet import read_whole, write_whole
 from webrec.eval.retrieval.corpus import Corpus
 from webrec.eval.retrieval.found import SearchPiece, read_found
@@ -47,7 +47,7 @@ def kept_elsewhere(
         LAYOUT,
         [code_digest(), [version(library) for library in _LIBRARIES], taste_prompt(someone)],
         {name: value for name, value in retrieval.counted().items() if name != "name"},
-        backbone_identity(retrieval),
+        [backbone_identity(retrieval), folder_identity(retrieval.rerank_model)],
         material.corpus.digest,
         [asdict(e) | {"titles": [items[i].title for i in (*e.history, *e.candidates)]} for e in examples],
     ]
@@ -106,6 +106,8 @@ def targets_found(
         most, placebo = None, None
         if isinstance(fit.system, LanguageModelConfig):
             most, placebo = fit.system.prompt.pages, fit.system.placebo
+        if placebo == "swapped":
+            continue  # its pages have one's own titles and another one's texts: about whom?
         source = PageSource(readings[fit.data].found[retrieval], placebo, fit.seed)
         told[fit.data, name] = {
             (config.part, sampling): {

@@ -55,7 +55,7 @@ class Cell(BaseModel):
 
 
 class Pair(BaseModel):
-    """A system of a cell against another, on the primary metric. `p_holm`: p corrected over all planned comparisons, where it is one."""
+    """A system of a cell against another, on the primary metric. `freedom`: of the t-test, where a system has several seeds. `p_holm`: p corrected over all planned comparisons, where it is one."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -67,6 +67,7 @@ class Pair(BaseModel):
     gain: tuple[float, float, float] | None
     p: float
     detectable: float
+    freedom: float | None = None
     p_holm: float | None = None
 
 
@@ -147,6 +148,7 @@ def _pair(data: str, sampling: str, values: Mapping[str, npt.NDArray[np.float64]
         gain=None if compared.gain is None else _ends(compared.gain),
         p=compared.p,
         detectable=compared.detectable,
+        freedom=compared.freedom,
     )
 
 

@@ -39,13 +39,14 @@ class Comparison:
     """One system against another on the same users: mean difference with its interval, the test's p, relative gain.
 
     `gain`: ratio of means less 1, with its interval; None where the other's mean is 0. `detectable`: the smallest
-    difference that the test would find four times in five.
+    difference that the test would find four times in five. `freedom`: of the t-test, None for the permutation test.
     """
 
     difference: Interval
     p: float
     gain: Interval | None
     detectable: float
+    freedom: float | None = None
 
 
 def user_means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
@@ -123,39 +124,43 @@ def paired_test(system: npt.ArrayLike, other: npt.ArrayLike, seed: int = 0) -> f
 def compare(system: npt.ArrayLike, other: npt.ArrayLike, seed: int = 0) -> Comparison:
     """`system` against `other`, each (users,) or (seeds, users), the same users in the same order.
 
-    Flips over users know nothing of what another training would give. So with several seeds of one of them p is that of
-    Welch's t-test with the variance over users and over the trainings of each, degrees of freedom by Satterthwaite.
+    Flips over users know nothing of what another training would give, and a bootstrap of three trainings is too narrow. So with
+    several seeds of one of them interval, p and `detectable` are those of Welch's t-test with the variance over users and over
+    the trainings of each, degrees of freedom by Satterthwaite; the gain's interval is the difference's over the other's mean.
     """
     tables = [np.atleast_2d(np.asarray(values, np.float64)) for values in (system, other)]
     one, two = (table.mean(0) for table in tables)
     differences = _differences(one, two)
-    drawn = _drawn_means(tables, seed)
+    users, base = differences.size, float(two.mean())
+    if max(map(len, tables)) > 1:
+        return _over_trainings(differences, tables, base)
     gain = None
-    if two.mean() > 0:
+    if base > 0:
+        drawn = _drawn_means(tables, seed)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = drawn[0] / drawn[1] - 1
-        low, high = _ends(ratios[np.isfinite(ratios)])
-        gain = Interval(float(one.mean() / two.mean() - 1), low, high, differences.size)
-    low, high = _ends(drawn[0] - drawn[1])
-    difference = Interval(float(differences.mean()), low, high, differences.size)
-    if max(map(len, tables)) == 1:
-        return Comparison(difference, paired_test(one, two, seed), gain, smallest_detectable(differences))
-    p, error = _over_trainings(differences, tables)
-    return Comparison(difference, p, gain, float(_standard_errors(0.05, 0.8) * error))
+        gain = Interval(float(one.mean()) / base - 1, *_ends(ratios[np.isfinite(ratios)]), users)
+    difference = interval(differences, seed)
+    return Comparison(difference, paired_test(one, two, seed), gain, smallest_detectable(differences))
 
 
-def _over_trainings(differences: Floats, tables: Sequence[Floats]) -> tuple[float, float]:
-    """P of Welch's t-test of the mean difference over users and trainings, and its standard error."""
+def _over_trainings(differences: Floats, tables: Sequence[Floats], base: float) -> Comparison:
+    """Welch's t-test of the mean difference over users and trainings; `base`: the other's mean."""
     from scipy.stats import t  # with the extra "eval"
 
-    parts = [(differences.var(ddof=1) / differences.size, differences.size - 1)] if differences.size > 1 else []
+    mean, users = float(differences.mean()), differences.size
+    parts = [(differences.var(ddof=1) / users, users - 1)] if users > 1 else []
     parts += [(table.mean(1).var(ddof=1) / len(table), len(table) - 1) for table in tables if len(table) > 1]
     variance = float(sum(part for part, _ in parts))
-    if variance == 0:
-        return (1.0 if differences.mean() == 0 else 0.0), 0.0
-    freedom = variance**2 / sum(part**2 / of for part, of in parts)
-    error = float(np.sqrt(variance))
-    return float(2 * t.sf(abs(differences.mean()) / error, freedom)), error
+    if variance == 0:  # nothing varies, so nothing is known of how much it could
+        same = Interval(mean, mean, mean, users)
+        return Comparison(same, 1.0, None, float("nan"))
+    freedom, error = float(variance**2 / sum(part**2 / of for part, of in parts)), float(np.sqrt(variance))
+    half = float(t.ppf(1 - (1 - LEVEL) / 2, freedom)) * error
+    difference = Interval(mean, mean - half, mean + half, users)
+    gain = None if base <= 0 else Interval(mean / base, (mean - half) / base, (mean + half) / base, users)
+    p = float(2 * t.sf(abs(mean) / error, freedom))
+    return Comparison(difference, p, gain, _standard_errors(1 - LEVEL, freedom=freedom) * error, freedom)
 
 
 def smallest_detectable(differences: npt.ArrayLike, power: float = 0.8, alpha: float = 0.05) -> float:
@@ -169,13 +174,17 @@ def smallest_detectable(differences: npt.ArrayLike, power: float = 0.8, alpha: f
     return float(_standard_errors(alpha, power) * values.std(ddof=1) / np.sqrt(values.size))
 
 
-def detectable_of_many(detectable: float, tests: int, alpha: float = 0.05) -> float:
-    """What `smallest_detectable` is where a test has to pass the first step of Holm's correction over so many `tests`."""
-    return detectable * _standard_errors(alpha / tests) / _standard_errors(alpha)
+def detectable_of_many(detectable: float, tests: int, freedom: float | None = None, alpha: float = 0.05) -> float:
+    """What `detectable` is where a test has to pass the first step of Holm's correction over so many `tests`."""
+    return detectable * _standard_errors(alpha / tests, freedom=freedom) / _standard_errors(alpha, freedom=freedom)
 
 
-def _standard_errors(alpha: float, power: float = 0.8) -> float:
-    """Of the smallest difference that a two-sided test at `alpha` finds with `power`: z₁₋α/₂ + z_power."""
+def _standard_errors(alpha: float, power: float = 0.8, freedom: float | None = None) -> float:
+    """Of the smallest difference that a two-sided test at `alpha` finds with `power`: z₁₋α/₂ + z_power, or the same of t."""
+    if freedom is not None:
+        from scipy.stats import t
+
+        return float(t.ppf(1 - alpha / 2, freedom) + t.ppf(power, freedom))
     return NormalDist().inv_cdf(1 - alpha / 2) + NormalDist().inv_cdf(power)
 
 

@@ -22,6 +22,7 @@ NAMES = {"ndcg@10": "NDCG@10", "hr@10": "HR@10", "hr@5": "HR@5", "ndcg@5": "NDCG
 assert set(SHOWN) == set(METRICS)
 _SIGNIFICANT = 0.05
 _OVER = {False: "", True: " over users and trainings"}
+_ENDS = {False: "95 % bootstrap intervals", True: "95 % intervals (t, or bootstrap for systems with one training)"}
 _TEST = {
     False: "paired sign-flip permutation test",
     True: "Welch's t-test over users and trainings where one of the two was trained with several seeds, else paired sign-flip permutation test",
@@ -124,7 +125,7 @@ def planned_table(pairs: Sequence[Pair], starts: Sequence[Mapping[str, Any]], se
             "{:+.3f} [{:+.3f}, {:+.3f}]".format(*pair.difference),
             "" if pair.gain is None else "{:+.1%} [{:+.1%}, {:+.1%}]".format(*pair.gain),
             "" if pair.p_holm is None else f"{pair.p_holm:.4f}",
-            f"{detectable_of_many(pair.detectable, len(pairs)):.3f}",
+            f"{detectable_of_many(pair.detectable, len(pairs), pair.freedom):.3f}",
         )
         for pair in pairs
     )
@@ -133,7 +134,7 @@ def planned_table(pairs: Sequence[Pair], starts: Sequence[Mapping[str, Any]], se
         "Planned comparisons",
         heads,
         rows,
-        f"Named in the configuration, {when}; all other comparisons explore. On the same users, 95 % bootstrap intervals{_OVER[several]}; "
+        f"Named in the configuration, {when}; all other comparisons explore. On the same users, {_ENDS[several]}{_OVER[several]}; "
         f"p: {_TEST[several]}, corrected over these {len(rows)}; could be seen: the smallest difference found with 80 % power, so corrected.",
     )
 
@@ -230,8 +231,20 @@ def _groups(cells: Sequence[Cell]) -> list[Table]:
             told = cell.groups.get(kind, {})
             if told:
                 rows.append((cell.system, *(_with_interval(told[n][1:]) if n in told else "" for n in names)))
-        users = {n: max(c.groups[kind][n][0] for c in cells if n in c.groups.get(kind, {})) for n in names}
-        heads = ("system", *(f"{n} ({users[n]:,} users)" for n in names))
+        users = {n: {c.groups[kind][n][0] for c in cells if n in c.groups.get(kind, {})} for n in names}
+        alike = all(len(own) == 1 for own in users.values())  # what was found is not the same for all systems
+        heads = ("system", *(f"{n} ({min(users[n]):,} users)" if alike else n for n in names))
+        if not alike:
+            rows = [
+                (
+                    row[0],
+                    *(
+                        f"{text} ({told[n][0]:,} users)" if n in told else ""
+                        for n, text in zip(names, row[1:], strict=True)
+                    ),
+                )
+                for row, told in zip(rows, (c.groups[kind] for c in cells if c.groups.get(kind)), strict=True)
+            ]
         tables.append(Table(f"NDCG@10 by {kind}", heads, tuple(rows)))
     return tables
 

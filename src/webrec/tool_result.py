@@ -40,10 +40,10 @@ class ToolResult(BaseModel):
     warnings: list[str] = Field(description="What did not go as asked.")
 
 
-def _shown(title: str, others: list[str]) -> str:
+def _shown(title: str, titles: list[str]) -> str:
     """The title as the host's model may see it: a candidate's title is a stranger's text too, and `index` names it."""
     cleaned = clean(title, _TITLE_CHARACTERS)
-    return "(title withheld: it reads like an instruction)" if flags(cleaned, "", others) else cleaned
+    return "(title withheld: it reads like an instruction)" if flags(cleaned, "", titles) else cleaned
 
 
 def safe_sentence(error: Exception) -> str:
@@ -56,12 +56,13 @@ def safe_sentence(error: Exception) -> str:
 
 def to_tool_result(result: Recommendation) -> ToolResult:
     """The part of a recommendation that is safe and useful for another model."""
+    titles = [c.title for c in result.ranking]
     return ToolResult(
         ranking=[
             RankedTitle(
                 rank=c.rank,
                 index=c.index,
-                title=_shown(c.title, [other.title for other in result.ranking if other is not c]),
+                title=_shown(c.title, titles),
                 score=round(c.score if c.fused is None else c.fused, 4),
                 probability=round(c.probability, 4),
             )

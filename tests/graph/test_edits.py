@@ -12,6 +12,7 @@ from webrec.errors import ConfigurationError, InputError, SearchError
 from webrec.graph.build import build_graph
 from webrec.nodes.schema import Recommendation
 from webrec.nodes.state import join_searches
+from webrec.nodes.warnings import warn
 from webrec.tools.page import Page
 
 REQUEST: Any = {"history": ["Red boots", "Warm gloves"], "candidates": ["Wool scarf", "Garden hose"]}
@@ -211,6 +212,23 @@ def test_who_goes_back_and_searches_no_more_reads_no_old_page(backbone: str) -> 
     result = world.go_on(retrieval=False)
     assert (result.retrieval, result.query, result.pages, result.keywords) == ("off", "", [], [])
     assert "On scarves." not in result.prompt.text
+
+
+def test_after_searches_that_failed_a_run_without_web_holds_nothing_of_them(backbone: str) -> None:
+    world = World(backbone)
+    for shelf in world.shelves.values():
+        shelf.broken = True
+    with pytest.raises(SearchError):
+        world.begin()
+    world.edit({}, as_node="prepare")
+    result = world.go_on(retrieval=False)
+    assert (result.retrieval, result.keywords, result.reasoning) == ("off", [], None)
+    assert world.values["results"] == []
+
+
+def test_two_nodes_may_say_the_same() -> None:
+    state: Any = {"warnings": ["a", "a", "b"], "warned": {"one": ["a"], "two": ["a"]}}
+    assert warn(state, "one", ["c"]) == {"warnings": ["a", "b", "c"], "warned": {"one": ["c"], "two": ["a"]}}
 
 
 def test_a_warning_of_an_earlier_round_is_taken_back(backbone: str) -> None:

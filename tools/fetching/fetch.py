@@ -81,10 +81,13 @@ class PageFetcher:
         await self._extractor.aclose()
 
     async def _download(self, url: str, address: httpx.URL) -> Download | FetchedPage:
+        silent = 0
         try:
             async with asyncio.timeout(self._seconds):
-                answer = await self._follow(address)
-            self._timeouts[address.host] = 0
+                try:
+                    answer = await self._follow(address)
+                finally:
+                    silent = self._timeouts.pop(address.host, 0)  # whatever it says, it answers; else see below
             return answer or FetchedPage(url, url, "robots", "the site's robots.txt forbids it")
         except Refused as error:
             return FetchedPage(url, url, "refused", str(error))
@@ -99,7 +102,7 @@ class PageFetcher:
         except TooManyRedirects:
             return FetchedPage(url, url, "failed", "redirects lead nowhere")
         except TimeoutError:
-            self._timeouts[address.host] += 1
+            self._timeouts[address.host] = silent + 1
             return FetchedPage(url, url, "failed", f"no answer within {self._seconds:g} s")
         except (Unreadable, httpcore.ProtocolError):
             return FetchedPage(url, url, "failed", "the answer is malformed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 SHORT = 5
@@ -31,13 +31,8 @@ def mentions(folded: str, text: str, candidates: Sequence[str]) -> list[Mention]
 
     `folded` is `fold(text)`. "Godfather, The (1972)" is also looked for as "the godfather".
     """
-    owners: dict[tuple[bool, str], list[int]] = {}
-    for index, title in enumerate(candidates):
-        for name in names_of(title):
-            short = len(name) < SHORT
-            owners.setdefault((short, name if short else fold(name)), []).append(index)
     found: list[Mention] = []
-    for (short, wanted), own in owners.items():
+    for (short, wanted), own in _owners(tuple(candidates)).items():
         within, begun = text if short else folded, len(found)
         start = within.find(wanted)
         while start >= 0 and len(found) - begun < MOST_MENTIONS:
@@ -46,6 +41,17 @@ def mentions(folded: str, text: str, candidates: Sequence[str]) -> list[Mention]
                 found += [Mention(start, end, index) for index in own]
             start = within.find(wanted, end)
     return sorted(found)
+
+
+@lru_cache(maxsize=8)
+def _owners(candidates: tuple[str, ...]) -> dict[tuple[bool, str], list[int]]:
+    """The places of the candidates that go by a name, by whether it is short, and the name as it is looked for."""
+    owners: dict[tuple[bool, str], list[int]] = {}
+    for index, title in enumerate(candidates):
+        for name in names_of(title):
+            short = len(name) < SHORT
+            owners.setdefault((short, name if short else fold(name)), []).append(index)
+    return owners
 
 
 def names_of(title: str) -> list[str]:

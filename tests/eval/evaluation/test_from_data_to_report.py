@@ -50,6 +50,12 @@ def test_the_report_has_settings_that_make_it_again(tmp_path: Path) -> None:
     assert _metrics(run.evaluate(again)) == _metrics(summary)
     assert _metrics(run.evaluate(resumed_config(config.output))) == _metrics(summary)
     assert read_run(config.output).settings() == settings
+    compared = read_eval_config(tmp_path / "plans" / "eval.yaml", ['comparisons=[["popularity", "page_exists"]]'])
+    assert len(run.evaluate(compared).planned) == 2  # of another plan, on the same rows
+    settings = read_run(config.output).settings()
+    assert yaml.safe_load(settings)["comparisons"] == [["popularity", "page_exists"]]
+    in_code = config.model_copy(update={"part": "validation"})
+    assert (in_code.written["part"], in_code.written["data"]) == ("validation", config.written["data"])
     write_report([read_run(config.output)], tmp_path / "report")
     committed = from_result(json.loads((tmp_path / "report" / "result.json").read_text("utf-8")))
     assert committed.settings() == settings

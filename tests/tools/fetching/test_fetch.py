@@ -363,3 +363,13 @@ async def test_a_site_that_never_answers_is_not_waited_for_page_by_page() -> Non
     assert [page.status for page in pages] == ["failed"] * 6
     assert [page.reason for page in pages[2:]] == ["its site did not answer in time before"] * 4
     assert set(asked) <= {"/0", "/1"}
+
+
+async def test_a_site_that_answers_in_between_is_asked_again() -> None:
+    stalled = threading.Event()
+    slow = {f"/slow{n}": lambda h: stalled.wait(20) for n in range(2)}
+    routes = {**slow, "/gone": lambda h: h.answer("", status=404), "/ok": plain, "/robots.txt": plain}
+    async with fetching(routes, seconds=0.4) as (_, fetcher):
+        pages = [await fetcher.fetch(f"http://site.example/{name}") for name in ("slow0", "gone", "slow1", "ok")]
+        stalled.set()
+    assert [page.status for page in pages] == ["failed", "failed", "failed", "fetched"]
