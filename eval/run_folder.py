@@ -103,7 +103,7 @@ class RunFolder:
                     "give another folder, or remove that one"
                 )
         described = self._read()
-        told = {name: self._new[name] for name in ("config", "written") if name in self._new}
+        told: dict[str, Any] = {name: self._new[name] for name in ("config", "written") if name in self._new}
         if any(
             described.get(name) != value for name, value in told.items()
         ):  # threads, comparisons: what changes no row

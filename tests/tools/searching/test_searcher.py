@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from webrec.errors import ConfigurationError, NotRecordedError, SearchError, SpendingCapError
-from webrec.nodes.context import RunContext
-from webrec.tools.fetching.recorded import fetch_recorded
 from webrec.tools.page import Page
 from webrec.tools.searching import claims, ledger, records
 from webrec.tools.searching.claims import Claim
@@ -60,27 +56,6 @@ async def test_asked_once_then_recorded(store: SearchStore) -> None:
     assert first.recorded.endswith("+00:00")
     assert len(server.asked) == 1
     assert open_claims(store) == 0
-
-
-async def test_a_relative_store_is_not_looked_up_in_the_event_loop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A server for LangGraph refuses what blocks its loop, and asking the system for the working folder does."""
-    monkeypatch.chdir(tmp_path)
-    loop, getcwd = threading.current_thread(), os.getcwd
-
-    def refuse() -> str:
-        assert threading.current_thread() is not loop, "os.getcwd in the event loop"
-        return getcwd()
-
-    monkeypatch.setattr(os, "getcwd", refuse)
-    with SearchServer() as server:
-        answer = await ask(Loopback(server.port), "wool scarf", 2, Settings(search_store="relative.sqlite3"))
-        (page,) = await fetch_recorded(["ftp://no.example"], RunContext(search_store="relative.sqlite3"))
-    monkeypatch.undo()
-    assert len(answer.pages) == 2
-    assert page.status == "refused"
-    assert (tmp_path / "relative.sqlite3").exists()
 
 
 async def test_an_empty_answer_is_an_answer(store: SearchStore) -> None:
