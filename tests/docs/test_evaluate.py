@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import runpy
@@ -17,6 +18,9 @@ pytest.importorskip("pyarrow")
 
 from webrec.cli.evaluate import evaluate
 from webrec.cli.main import main
+from webrec.eval.data.dataset import Item
+from webrec.eval.evaluation.config import read_eval_config
+from webrec.eval.retrieval.corpus import build_corpus
 from webrec.eval.systems.config import AnySystem
 
 from ..release_server import published  # noqa: TID252
@@ -24,7 +28,7 @@ from ..worlds import skewed, write_dataset  # noqa: TID252
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "evaluate.md").read_text("utf-8")
-CONFIG, PAGES_CONFIG = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
+CONFIG, REVIEWS_CONFIG, PAGES_CONFIG = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
 GET, EVALUATE, CLUSTER = (b.splitlines() for b in re.findall(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL))
 
 
@@ -52,6 +56,18 @@ def test_commands_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     kept = [p.relative_to(tmp_path / "runs" / "first") for p in (tmp_path / "runs" / "first").rglob("*") if p.is_file()]
     for path in kept:
         assert path.parts[0] in {"rows", ".lock"} or f"`{path.name}`" in DOCUMENT
+
+
+def test_reviews_as_pages_can_be_read(tmp_path: Path) -> None:
+    told = yaml.safe_load(REVIEWS_CONFIG)
+    review = {"user_id": "u1", "item_id": "i1", "timestamp": 5, "summary": "Soft", "text": "A soft one."}
+    (tmp_path / "reviews.jsonl.gz").write_bytes(gzip.compress(json.dumps(review).encode() + b"\n"))
+    rest = {"output": "run", "systems": ["random"], "data": [{"path": "beauty"}]}
+    (tmp_path / "eval.yaml").write_text(yaml.safe_dump({**told, **rest}), "utf-8")
+    config = read_eval_config(tmp_path / "eval.yaml")
+    corpus = build_corpus(config.corpora["beauty"], {"i1": Item("i1", "Soap")}, tmp_path / "corpora")
+    assert corpus.signed == corpus.counts["about an item"] == 1
+    assert (config.retrievals[0].not_by_user, config.retrievals[0].before_target) == (True, True)
 
 
 def test_the_example_with_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_sentencepiece: Path) -> None:
