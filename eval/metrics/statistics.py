@@ -62,8 +62,10 @@ def interval(values: npt.ArrayLike, seed: int = 0) -> Interval:
     table = np.atleast_2d(np.asarray(values, np.float64))
     if table.ndim != 2 or table.size == 0:
         raise InputError("values must be (users,) or (seeds, users), with at least one user")
-    low, high = _ends(_drawn_means([table], seed)[0])
-    return Interval(float(table.mean()), low, high, table.shape[1])
+    if len(table) > 1:
+        return intervals(table[:, :, None], seed)[0]
+    (means,) = _bootstrap(table.shape[1], seed, lambda places: table[:, places].mean(-1))
+    return Interval(float(table.mean()), *_ends(means), table.shape[1])
 
 
 def intervals(values: npt.ArrayLike, seed: int = 0) -> list[Interval]:
@@ -136,7 +138,8 @@ def compare(system: npt.ArrayLike, other: npt.ArrayLike, seed: int = 0) -> Compa
         return _over_trainings(differences, tables, base)
     gain = None
     if base > 0:
-        drawn = _drawn_means(tables, seed)
+        pair = np.stack([one, two])
+        drawn = _bootstrap(users, seed, lambda places: pair[:, places].mean(-1))
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = drawn[0] / drawn[1] - 1
         gain = Interval(float(one.mean()) / base - 1, *_ends(ratios[np.isfinite(ratios)]), users)
@@ -205,25 +208,6 @@ def _differences(system: npt.ArrayLike, other: npt.ArrayLike) -> Floats:
             f"both systems must have one value for each of the same users, not {first.shape} and {second.shape}"
         )
     return first - second
-
-
-def _drawn_means(tables: Sequence[Floats], seed: int) -> Floats:
-    """(tables, resamples): the mean of each (seeds, users), of the same drawn users and of seeds drawn for each of them alone."""
-    users = tables[0].shape[1]
-    if max(map(len, tables)) == 1:
-        rows = np.concatenate(tables)
-        return _bootstrap(users, seed, lambda places: rows[:, places].mean(-1))
-    generators = [np.random.default_rng([seed, number]) for number in range(len(tables))]
-
-    def means(places: npt.NDArray[np.int64]) -> Floats:
-        return np.stack(
-            [
-                np.einsum("rs,sr->r", _shares(len(table), len(places), generator), table[:, places].mean(-1))
-                for table, generator in zip(tables, generators, strict=True)
-            ]
-        )
-
-    return _bootstrap(users, seed, means)
 
 
 def _shares(seeds: int, resamples: int, generator: np.random.Generator) -> Floats:
