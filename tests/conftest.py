@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("webrec", deadline=None)  # how long a case takes says how busy the machine is
+settings.load_profile("webrec")
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
