@@ -89,9 +89,8 @@ class StepCache:
 
         chosen = torch.tensor(rows, dtype=torch.long, device=self.first.device)
         self.first = self.first[chosen]
-        for number in range(
-            len(self.keys)
-        ):  # layer by layer, so that the old ones are not all held beside the new ones
+        # Layer by layer, so that the old ones are not all held beside the new ones.
+        for number in range(len(self.keys)):
             self.keys[number] = self.keys[number][chosen]
             self.values[number] = self.values[number][chosen]
 

@@ -22,6 +22,7 @@ from webrec.eval.data.source import find_source
 from webrec.eval.data.splitting import Case, Split, leave_one_out, time_cut, tuning_cases
 
 JUDGED_ON_OTHERS = " as judged, on more users than are tested"
+"""After the name of a check of matched sets that was made on `_TRIED` users, as the manifest has it."""
 _TRIED = 2_000
 """Cases on which an unset window is tried."""
 Progress = Callable[[str], None]

@@ -73,6 +73,7 @@ class CandidateSampler:
         return sets
 
     def _name(self, case: Case) -> str:
+        """What the draws of a case are drawn by; of the test part the user alone, as from the beginning."""
         return case.user if self.part == "test" else f"{case.user}\0{self.part}\0{len(case.past)}"
 
     def _distinct(self, case: Case, sampling: Sampling, stream: Iterator[str]) -> list[str]:

@@ -78,11 +78,7 @@ def run_view(run: FinishedRun) -> RunView:
         cells.append(view if run.summary.planned else _unplanned(view))
     return RunView(
         title=run.name,
-        planned=planned_table(
-            run.summary.planned, run.description.get("starts", ()), max(c.seeds for c in run.summary.cells) > 1
-        )
-        if run.summary.planned
-        else None,
+        planned=planned_table(run) if run.summary.planned else None,
         cells=tuple(cells),
         facts=tuple(run.facts()),
         command=run.command(),
@@ -104,11 +100,10 @@ def _unplanned(view: CellView) -> CellView:
     return replace(view, main=replace(view.main, note=note))
 
 
-def planned_table(pairs: Sequence[Pair], starts: Sequence[Mapping[str, Any]], several: bool = False) -> Table:
-    """The comparisons that the configuration names, in each cell, and whether it did when the run was first started.
-
-    `several`: whether a system was trained with several seeds.
-    """
+def planned_table(run: FinishedRun) -> Table:
+    """The comparisons that the configuration names, in each cell, and whether it did when the run was first started."""
+    pairs, starts = run.summary.planned, run.description.get("starts", ())
+    several = max(cell.seeds for cell in run.summary.cells) > 1
     first = starts[0].get("comparisons") if starts else None
     late = {(p.system, p.rival) for p in pairs} - {(system, rival) for system, rival in first or ()}
     if first is None:
@@ -225,27 +220,20 @@ def _with_interval(value: tuple[float, float, float]) -> str:
 def _groups(cells: Sequence[Cell]) -> list[Table]:
     tables = []
     for kind in dict.fromkeys(kind for c in cells for kind in c.groups):
-        names = list(dict.fromkeys(name for c in cells for name in c.groups.get(kind, {})))
-        rows = []
-        for cell in cells:
-            told = cell.groups.get(kind, {})
-            if told:
-                rows.append((cell.system, *(_with_interval(told[n][1:]) if n in told else "" for n in names)))
-        users = {n: {c.groups[kind][n][0] for c in cells if n in c.groups.get(kind, {})} for n in names}
-        alike = all(len(own) == 1 for own in users.values())  # what was found is not the same for all systems
+        told = {c.system: c.groups[kind] for c in cells if kind in c.groups}
+        names = list(dict.fromkeys(name for groups in told.values() for name in groups))
+        # What was found is not the same for all systems: then the number of users stands in each place.
+        users = {n: {groups[n][0] for groups in told.values() if n in groups} for n in names}
+        alike = all(len(counts) == 1 for counts in users.values())
+
+        def place(group: tuple[int, float, float, float] | None, alike: bool = alike) -> str:
+            if group is None:
+                return ""
+            return _with_interval(group[1:]) + ("" if alike else f" ({group[0]:,} users)")
+
         heads = ("system", *(f"{n} ({min(users[n]):,} users)" if alike else n for n in names))
-        if not alike:
-            rows = [
-                (
-                    row[0],
-                    *(
-                        f"{text} ({told[n][0]:,} users)" if n in told else ""
-                        for n, text in zip(names, row[1:], strict=True)
-                    ),
-                )
-                for row, told in zip(rows, (c.groups[kind] for c in cells if c.groups.get(kind)), strict=True)
-            ]
-        tables.append(Table(f"NDCG@10 by {kind}", heads, tuple(rows)))
+        rows = tuple((system, *(place(groups.get(n)) for n in names)) for system, groups in told.items())
+        tables.append(Table(f"NDCG@10 by {kind}", heads, rows))
     return tables
 
 
