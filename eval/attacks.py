@@ -18,11 +18,11 @@ import random
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
 from webrec.eval.attack_passages import Passage, benign_passages, own_passages, shared_passages
+from webrec.eval.provenance import provenance
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig, PromptForm
 from webrec.models.scoring import score_candidates
@@ -241,9 +241,13 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     backbone = get_backbone(BackboneConfig())
-    versions = {name: version(name) for name in ("webrec", "torch", "transformers", "tantivy")}
-    report: dict[str, Any] = {"backbone": backbone.name, "dtype": backbone.dtype, "versions": versions, "rows": []}
-    report["prompt_form"] = chosen.prompt_form
+    report: dict[str, Any] = {
+        **provenance("torch", "transformers", "tantivy"),
+        "backbone": backbone.name,
+        "dtype": backbone.dtype,
+        "prompt_form": chosen.prompt_form,
+        "rows": [],
+    }
     if chosen.output.exists():
         report = json.loads(chosen.output.read_text("utf-8"))
         if report.get("prompt_form", "request") != chosen.prompt_form:

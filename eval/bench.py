@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +20,7 @@ from webrec.eval.bench_path import Writer, measure_path
 from webrec.eval.bench_picture import picture
 from webrec.eval.bench_score import PROMPTS, measure_scoring
 from webrec.eval.bench_train import measure_training
-from webrec.eval.run_folder import source_commit
+from webrec.eval.provenance import processor, provenance
 from webrec.models.backbone import get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.models.decoding import decode_greedily
@@ -67,14 +64,13 @@ def _with_a_model(chosen: argparse.Namespace) -> dict[str, Any]:
 
     backbone = None if chosen.llama_7b else get_backbone(BackboneConfig())
     model = llama_7b("cuda") if backbone is None else backbone.model
-    device = torch.cuda.get_device_name() if model.device.type == "cuda" else platform.processor() or "cpu"
+    device = torch.cuda.get_device_name() if model.device.type == "cuda" else processor()
     report: dict[str, Any] = {
-        "commit": source_commit(),
+        **provenance("torch", "transformers"),
         "backbone": "LLaMA-2-7B's shape, random weights" if backbone is None else backbone.name,
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": f"{model.device} ({device})",
         "threads": torch.get_num_threads(),
-        "versions": _versions("webrec", "torch", "transformers"),
         "rounds": chosen.rounds,
     }
     parts: dict[str, Callable[[], Any]] = {
@@ -96,10 +92,6 @@ def _with_a_model(chosen: argparse.Namespace) -> dict[str, Any]:
             report["heads_alone"] = alone
             report["head_time_grows_as_tokens_to_the_power"] = {name: round(growth(alone, name), 2) for name in HEADS}
     return report
-
-
-def _versions(*names: str) -> dict[str, str]:
-    return {name: version(name) for name in names}
 
 
 def _say(line: str) -> None:
@@ -139,20 +131,17 @@ def main() -> None:
         parser.error("--only index needs --pages, a folder or JSONL file of pages")
     report: dict[str, Any] = _with_a_model(chosen) if set(chosen.only) & set(ALWAYS) else {}
     if "index" in chosen.only:
-        report |= {
-            "machine": platform.machine(),
-            "versions": _versions("webrec", "tantivy") | report.get("versions", {}),
-        }
+        versions = report.get("versions", {})
+        report |= provenance("tantivy")
+        report["versions"] |= versions
         report["index"] = measure_index(chosen.pages, chosen.sizes, say=_say)
     if "actors" in chosen.only:
         from webrec.eval.bench_actors import measure_actors
 
         rows = measure_actors(rounds=min(chosen.rounds, 2), say=_say)
-        report |= {
-            "machine": platform.machine(),
-            "cpus": os.cpu_count(),
-            "versions": _versions("webrec", "torch", "ray"),
-        }
+        versions = report.get("versions", {})
+        report |= provenance("torch", "ray")
+        report["versions"] |= versions
         report["actors"] = rows
     text = json.dumps(report, indent=1)
     print(text)

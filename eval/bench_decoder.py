@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from webrec.eval.run_folder import source_commit
+from webrec.eval.provenance import provenance
 from webrec.examples import NAMES, load_example
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
@@ -212,16 +210,14 @@ def main() -> None:
             say=lambda line: print(line, file=sys.stderr, flush=True),
         )
     report = {
-        "commit": source_commit(),
+        **provenance("torch", "transformers"),
         "decoder": chosen.decoder,
         "backbone": backbone.name,
         "source": backbone.source,
         "dtype": backbone.dtype,
         "device": str(backbone.device),
-        "machine": platform.machine(),
         "threads": chosen.threads,
         "reasoning_tokens": chosen.reasoning_tokens,
-        "versions": {name: version(name) for name in ("webrec", "torch", "transformers")},
         "summary": summary(rows),
         "rows": rows,
     }

@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
 import random
 import re
 import statistics
@@ -19,13 +17,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 
+from webrec.eval.provenance import provenance
 from webrec.eval.served import Served
 from webrec.eval.small_backbone import write_small_backbone
 
@@ -253,9 +251,7 @@ def measure_load(
         "runs": runs,
         "jobs": jobs,
         "users": users,
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "versions": {name: version(name) for name in ("webrec", "torch", "langgraph", "langgraph-api")},
+        **provenance("torch", "langgraph", "langgraph-api"),
     }
     return about | report
 

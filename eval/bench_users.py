@@ -11,18 +11,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from webrec.api import CONCURRENCY, arecommend_many
 from webrec.eval.bench_load import requests_of
+from webrec.eval.provenance import provenance
 from webrec.eval.served import resident_mb
 from webrec.eval.small_backbone import write_small_backbone
 from webrec.models.backbone import Backbone, get_backbone
@@ -194,8 +193,7 @@ def main() -> None:
             chosen.sample,
         )
     name = f"{chosen.backbone or 'two layers, random weights'}, {chosen.dtype}"
-    versions = {package: version(package) for package in ("webrec", "torch", "transformers")}
-    row = {"backbone": name, "machine": platform.machine(), "versions": versions} | row
+    row = {"backbone": name, **provenance("torch", "transformers")} | row
     rows = []
     if chosen.output is not None and chosen.output.is_file():
         rows = [r for r in json.loads(chosen.output.read_text("utf-8"))["rows"] if r["backbone"] != name]

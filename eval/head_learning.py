@@ -16,12 +16,12 @@ import argparse
 import json
 import statistics
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from webrec.eval.provenance import provenance
 from webrec.models.config import LoraTuning
 from webrec.models.mp_head.config import MPHeadConfig
 
@@ -174,7 +174,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     settings = {"tokens": TOKENS, "batch": BATCH, "steps": STEPS, "test": TEST, "rate": RATE, "gate_rate": GATE_RATE}
-    fresh = {"settings": settings, "versions": {n: version(n) for n in ("webrec", "torch", "transformers", "peft")}}
+    fresh = {"settings": settings, **provenance("torch", "transformers", "peft")}
     kept = _Results(chosen.output, {**fresh, "cells": []})
     if kept.read()["settings"] != settings:
         parser.error(f"{chosen.output} was made with other settings; give another file")

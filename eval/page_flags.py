@@ -13,11 +13,11 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from webrec.eval.attack_passages import own_passages
+from webrec.eval.provenance import provenance
 from webrec.tools.providers.local_index import read_pages
 from webrec.tools.reading.instructions import flags
 from webrec.tools.text_safety import clean
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="JSON file for the result")
     chosen = parser.parse_args()
     rows = measure(chosen.data)
-    report = {"versions": {"webrec": version("webrec")}, "seed": 0, "rows": rows}
+    report = {**provenance(), "seed": 0, "rows": rows}
     chosen.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(flags_table(rows))
 

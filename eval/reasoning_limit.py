@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from webrec.eval.provenance import provenance
 from webrec.eval.rerank_effect import HISTORY, SOURCES, Case, cases, gather_pages
-from webrec.eval.run_folder import source_commit
 from webrec.models.backbone import get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.models.decoding import decode_together
@@ -114,7 +114,7 @@ def main() -> None:
     films = [f"movielens_small_2018/{name}" for name in ("items.jsonl.gz", "interactions.csv.gz")]
     files = [*films, *(f"{source}/pages.jsonl.gz" for source in SOURCES)]
     report = {
-        "commit": source_commit(),
+        **provenance("torch", "transformers", "tantivy"),
         "backbone": BackboneConfig().backbone,
         "seed": 0,
         "data": {name: hashlib.sha256((chosen.data / name).read_bytes()).hexdigest() for name in files},

@@ -19,10 +19,10 @@ import random
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from webrec.eval.provenance import provenance
 from webrec.models.sentence_encoder import get_sentence_encoder
 from webrec.nodes.prompt import User
 from webrec.tools.page import Page
@@ -219,7 +219,7 @@ def main() -> None:
             for n in [*files, *(f"{s}/pages.jsonl.gz" for s in SOURCES)]
         }
         report = {
-            "versions": {n: version(n) for n in ("webrec", "torch", "tantivy", "faiss-cpu")},
+            **provenance("torch", "tantivy", "faiss-cpu"),
             "seed": 0,
             "pool": POOL,
             "kept": KEPT,
