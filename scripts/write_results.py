@@ -189,6 +189,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "web_cells": cells("web_and_crowd"),
         "web_cells_beauty": cells("web_and_crowd_beauty"),
         "language_models": planned_and_cells("language_models"),
+        "seeds": planned_and_cells("seeds"),
         "language_models_first": planned("language_models_first"),
         "kept_state": cells("kept_state"),
         "heads": planned_and_cells("heads"),
