@@ -15,6 +15,7 @@ from webrec.eval.examples import Example, encode_examples, read_examples
 from webrec.eval.train_config import TrainRunConfig
 from webrec.eval.train_folder import TrainFolder
 from webrec.models.backbone import LoadedAdapter, get_backbone, require_model_extra, sharing_weights
+from webrec.models.mp_head.standardise import evenly
 from webrec.models.packing import EncodedExample
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 OnEvent = Callable[[dict[str, Any]], None]
 
 BLOCKED_TOKENS = 2048
+MEASURED = 64
+"""Prompts that a head measures its inputs on."""
 """Up to here attention on CPUs is trained in plain products, in blocks of rows, which keep their weights; beyond, the fused kernel saves memory."""
 
 
@@ -142,6 +145,11 @@ def prepare(
             ids = with_anyones(plain, rows, ids, config.prompt, count_titles)
         encoded.append(ids)
     run = PreparedRun(adapted, *encoded)
+    if adapted.head is not None and adapted.head.config.standardise:
+        # At every start, from the untrained adapter and the same prompts, so a resumed run has the same numbers.
+        on_event({"event": "measuring", "prompts": min(MEASURED, len(run.train_set))})
+        chosen = evenly(len(run.train_set), MEASURED)
+        adapted.head.measure(adapted.llama, [run.train_set[place].prompt for place in chosen])
     if plain.device.type == "cpu" and _longest(run) <= BLOCKED_TOKENS:
         if plain.dtype in {"float32", "int8"}:  # whose activations are float32
             use_blocks(adapted.llama)

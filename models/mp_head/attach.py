@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from webrec.errors import ConfigurationError
 from webrec.models.mp_head.layer import HeadLayer, Nodes
 from webrec.models.mp_head.node_cache import store_nodes, stored_nodes
+from webrec.models.mp_head.standardise import Moments
 
 NODE_MASK = "node_mask"
 _IGNORED_LABEL = -100
@@ -155,21 +156,44 @@ def attention_hook(layer: int) -> Callable[..., Any]:
                     "the prompt again"
                 )
             nodes = found
-        query = _heads(attention, "q", hidden, head.shape.head_dim)
-        if rotary is not None:
-            query = _rotate(query, rotary)
-        added = head.read(query.to(head.dtype).mean(2), nodes).to(hidden.dtype)
+        added = head.read(_query(attention, head, hidden, rotary), nodes).to(hidden.dtype)
         return (output[0] + added, *output[1:])
 
     return hook
 
 
+def measuring_hook(given: Moments, asked: Moments) -> Callable[..., Any]:
+    """After an attention that has a head: count in what the head is given (keys beside values) and asked (queries), token by token."""
+
+    def hook(attention: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        head: HeadLayer = attention.mp_head
+        hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+        rotary = kwargs.get("position_embeddings") if head.config.rotary else None
+        given.add(torch.cat(_keys_and_values(attention, head, hidden, rotary), -1).flatten(0, 1))
+        asked.add(_query(attention, head, hidden, rotary).flatten(0, 1))
+
+    return hook
+
+
 def _prompt_nodes(attention: Any, head: HeadLayer, hidden: Tensor, mask: Tensor, rotary: Any) -> Nodes:
+    return head.nodes(*_keys_and_values(attention, head, hidden, rotary), mask)
+
+
+def _keys_and_values(attention: Any, head: HeadLayer, hidden: Tensor, rotary: Any) -> tuple[Tensor, Tensor]:
+    """Of all heads, each (B, N, heads·d)."""
     width = head.shape.head_dim
     key, value = _heads(attention, "k", hidden, width), _heads(attention, "v", hidden, width)
     if rotary is not None:
         key = _rotate(key, rotary)
-    return head.nodes(key.flatten(2), value.flatten(2), mask)
+    return key.flatten(2), value.flatten(2)
+
+
+def _query(attention: Any, head: HeadLayer, hidden: Tensor, rotary: Any) -> Tensor:
+    """The mean over query heads, (B, T, d)."""
+    query = _heads(attention, "q", hidden, head.shape.head_dim)
+    if rotary is not None:
+        query = _rotate(query, rotary)
+    return query.to(head.dtype).mean(2)
 
 
 def _heads(attention: Any, which: str, hidden: Tensor, width: int) -> Tensor:

@@ -34,6 +34,11 @@ class MPHeadConfig(BaseModel):
         default=False,
         description="Use keys and queries after the rotary embedding, which makes the head depend on distances.",
     )
+    standardise: bool = Field(
+        default=False,
+        description="Shift and scale keys, values and queries to mean 0 and variance 1 over training prompts, measured before "
+        "the first step (ours): else what all tokens share outweighs what tells them apart.",
+    )
     task_feature: Literal["tuned", "zero"] = Field(
         default="tuned",
         description="tuned: z is read out of what is fine-tuned (soft prompt or LoRA); zero: no task feature (ablation).",
@@ -72,7 +77,8 @@ class MPHeadConfig(BaseModel):
         """One phrase, e.g. `literal (layer 2, 1 hop, top 64)`."""
         layers = f"layer{'s' * (len(self.layers) > 1)} {', '.join(map(str, self.layers))}"
         hops = f"{self.hops} hop{'s' * (self.hops > 1)}"
-        return f"{self.kind} ({layers}, {hops}, {'all tokens' if self.top_k is None else f'top {self.top_k}'})"
+        kept = "all tokens" if self.top_k is None else f"top {self.top_k}"
+        return f"{self.kind} ({layers}, {hops}, {kept}{', standardised' * self.standardise})"
 
 
 @dataclass(frozen=True)

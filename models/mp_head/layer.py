@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from webrec.errors import ConfigurationError
 from webrec.models.mp_head.config import HeadShape, MPHeadConfig
 from webrec.models.mp_head.messages import make_messages
+from webrec.models.mp_head.standardise import Standardise
 from webrec.models.mp_head.task import TaskFeature
 
 MIN_NORM = 1e-8
@@ -33,7 +35,10 @@ class HeadLayer(nn.Module):
         super().__init__()
         self.config, self.shape = config, shape
         self.task = task
-        self.entity = nn.Linear(2 * shape.kv_heads * shape.head_dim, shape.entity)  # W_e, b_e
+        width = 2 * shape.kv_heads * shape.head_dim
+        self.given = Standardise(width) if config.standardise else None
+        self.asked = Standardise(shape.head_dim) if config.standardise else None
+        self.entity = nn.Linear(width, shape.entity)  # W_e, b_e
         self.relevance = nn.Linear(shape.hidden, shape.entity) if config.selects else None  # W_r, b_r
         self.messages = make_messages(config, shape)
         self.output = nn.Linear(shape.head_dim, shape.hidden, bias=False)  # W_o
@@ -60,7 +65,8 @@ class HeadLayer(nn.Module):
     def entities(self, key: Tensor, value: Tensor) -> Tensor:
         """Eq. 10: `e = W_e [K ; V] + b_e`, from keys and values of all heads, each (batch, N, heads·d)."""
         with torch.autocast(key.device.type, enabled=False):
-            return self.messages.entities(self.entity(torch.cat([key, value], -1).to(self.dtype)))
+            given = torch.cat([key, value], -1).to(self.dtype)
+            return self.messages.entities(self.entity(given if self.given is None else self.given(given)))
 
     def cosine(self, entities: Tensor, direction: Tensor | None = None) -> Tensor:
         """Eq. 11: `c = cos(u, e)`, shape (batch, N), each norm at least 1e-8; zeros where nothing is selected."""
@@ -84,7 +90,14 @@ class HeadLayer(nn.Module):
         return order[:, :limit], ranked[:, :limit] > -torch.inf
 
     def nodes(self, key: Tensor, value: Tensor, node_mask: Tensor) -> Nodes:
-        """States of the kept nodes of a prompt, from its keys and values (batch, N, heads·d) and mask (batch, N)."""
+        """States of the kept nodes of a prompt, from its keys and values (batch, N, heads·d) and mask (batch, N).
+
+        Raises `ConfigurationError` in training where `standardise` has nothing measured to go by.
+        """
+        if self.training and self.given is not None and not self.given.measured:
+            raise ConfigurationError(
+                "standardise: keys, values and queries were not measured; call measure() of the head before training"
+            )
         with torch.autocast(key.device.type, enabled=False):
             entities, direction = self.entities(key, value), self.direction()
             if direction is None:  # every node is kept, in place
@@ -102,10 +115,11 @@ class HeadLayer(nn.Module):
         """
         with torch.autocast(query.device.type, enabled=False):
             keys, values = nodes.states.chunk(2, -1)
+            query = query.to(keys.dtype)
+            if self.asked is not None:
+                query = self.asked(query)
             some = nodes.kept.any(-1)[:, None, None]
             mask = (nodes.kept[:, None] | ~some)[:, None]  # (B, 1, 1, k); no row without an entry: it would be NaN
-            read = F.scaled_dot_product_attention(
-                query[:, None].to(keys.dtype), keys[:, None], values[:, None], attn_mask=mask
-            )[:, 0]
+            read = F.scaled_dot_product_attention(query[:, None], keys[:, None], values[:, None], attn_mask=mask)[:, 0]
             output: Tensor = self.gate * self.output(torch.where(some, read, 0.0))
             return output

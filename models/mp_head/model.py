@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import torch
 from torch import nn
 
 from webrec.errors import ConfigurationError
-from webrec.models.mp_head.attach import attention_hook, label_hook, prompt_hook
+from webrec.models.mp_head.attach import NODE_MASK, attention_hook, label_hook, measuring_hook, prompt_hook
 from webrec.models.mp_head.config import HeadShape, MPHeadConfig
 from webrec.models.mp_head.files import HeadFiles, fetch_folder, push_folder, read_head, write_head
 from webrec.models.mp_head.layer import HeadLayer
+from webrec.models.mp_head.standardise import Moments
 from webrec.models.mp_head.task import TaskFeature, soft_prompt
 
 
@@ -83,6 +85,40 @@ class MPHead(nn.Module):
             self._hooks.append(outer.register_forward_pre_hook(label_hook(outer, llama), with_kwargs=True))
         self._attentions = list(attentions.values())
         self.train(llama.training)
+        return self
+
+    @torch.no_grad()
+    def measure(self, model: Any, prompts: Iterable[Sequence[int]]) -> MPHead:
+        """Measure what `standardise` shifts and scales by on `prompts` (token ids) of `model`, which carries this head; returns the head.
+
+        To be called once, before training: whoever trains with `webrec train` need not. Some dozens of prompts are enough. Raises
+        `ConfigurationError` where the head is not attached or does not standardise, `ValueError` without prompts.
+        """
+        if not self.attached or not self.config.standardise:
+            missing = "attach it to a model first" if self.config.standardise else "set standardise"
+            raise ConfigurationError(f"head: it measures nothing; {missing}")
+        decoder = llama_of(model).model
+        moments = {number: (Moments(), Moments()) for number in self.config.layers}
+        hooks = [
+            decoder.layers[number].self_attn.register_forward_hook(measuring_hook(*both), with_kwargs=True)
+            for number, both in moments.items()
+        ]
+        training = decoder.training
+        decoder.eval()
+        try:
+            for prompt in prompts:
+                ids = torch.tensor([list(prompt)], device=decoder.embed_tokens.weight.device)
+                decoder(input_ids=ids, use_cache=False, **{NODE_MASK: torch.ones_like(ids, dtype=torch.bool)})
+        finally:
+            decoder.train(training)
+            for hook in hooks:
+                hook.remove()
+        for number, (given, asked) in moments.items():
+            layer = self._head_layers()[number]
+            assert layer.given is not None
+            assert layer.asked is not None
+            layer.given.set(given)
+            layer.asked.set(asked)
         return self
 
     def check_fit(self, llama: Any) -> None:

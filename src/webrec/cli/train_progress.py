@@ -30,6 +30,8 @@ class TrainProgress(StatusLine):
             self.show(f"encoding {event['set']}: {event['done']:,} of {event['of']:,} examples")
         elif kind == "anyones":
             self.show(f"titles without a user, {event['set']}: {event['done']:,} scored")
+        elif kind == "measuring":
+            self.show(f"measuring keys and values on {event['prompts']:,} prompts")
         elif kind == "resumed":
             self.interruptible = True
             self.step = event["step"]

@@ -37,39 +37,43 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBREC_CACHE", str(tmp_path / "cache"))
 
 
-def tuned(backbone: BackboneConfig, folder: Path, **settings: Any) -> TunedLanguageModel:
+def tuned(backbone: BackboneConfig, folder: Path, standardise: bool = False, **settings: Any) -> TunedLanguageModel:
     training = {"epochs": 2, "batch_size": 4, "warmup_steps": 1, "validate_every": 4, "checkpoint_every": 2, **settings}
     tune = TuneConfig(
-        head=MPHeadConfig(kind="pairwise", layers=(1,), top_k=16),
+        head=MPHeadConfig(kind="pairwise", layers=(1,), top_k=16, standardise=standardise),
         training=TrainingConfig(**training),
         validation_examples=6,
     )
     return TunedLanguageModel(backbone, PromptConfig(), tune, folder, EXAMPLES[:16], EXAMPLES[16:40])
 
 
-def test_it_is_trained_and_goes_on_where_it_stopped(backbone: BackboneConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("standardise", [False, True])
+def test_it_is_trained_and_goes_on_where_it_stopped(
+    backbone: BackboneConfig, tmp_path: Path, standardise: bool
+) -> None:
     events: list[str] = []
-    system = tuned(backbone, tmp_path / "a")
+    system = tuned(backbone, tmp_path / "a", standardise)
     system._on_event = lambda event: events.append(event["event"])
     system.fit(TRAINING, 3)
     assert events.count("step") == 8
+    assert ("measuring" in events) is standardise
     assert len((tmp_path / "a" / "valid.jsonl").read_text().splitlines()) == 6
     assert json.loads((tmp_path / "a" / "run" / "run.json").read_text())["seeds"]["training"] == 3
     plain = LanguageModel(backbone, PromptConfig())
     plain.fit(TRAINING, 0)
     given = answers(system, EXAMPLES[40:44])
     assert [a.scores for a in given] != [a.scores for a in answers(plain, EXAMPLES[40:44])]
-    again = tuned(backbone, tmp_path / "a")
+    again = tuned(backbone, tmp_path / "a", standardise)
     again._on_event = lambda event: events.append(f"again {event['event']}")
     again.fit(TRAINING, 3)
     assert "again step" not in events  # it was finished
     assert [a.scores for a in answers(again, EXAMPLES[40:44])] == [a.scores for a in given]
     shutil.rmtree(tmp_path / "cache")  # or nothing would be left to train
-    stopped = tuned(backbone, tmp_path / "b")
+    stopped = tuned(backbone, tmp_path / "b", standardise)
     stopped._on_event = stop_at(5)
     with pytest.raises(KeyboardInterrupt):
         stopped.fit(TRAINING, 3)
-    resumed = tuned(backbone, tmp_path / "b")
+    resumed = tuned(backbone, tmp_path / "b", standardise)
     steps: list[int] = []
     resumed._on_event = lambda event: steps.append(event["step"]) if event["event"] == "step" else None
     resumed.fit(TRAINING, 3)

@@ -17,6 +17,7 @@ from transformers import LlamaForCausalLM
 
 from webrec.models.mp_head.config import MPHeadConfig
 from webrec.models.mp_head.model import MPHead
+from webrec.models.mp_head.standardise import Moments, Standardise
 
 from .reference import lora_feature, soft_prompt_feature
 from .whole_model import reference_logits
@@ -29,6 +30,7 @@ HEADS: dict[str, dict[str, Any]] = {
     "linear": {"kind": "linear", "top_k": None, "rotary": True},
     "linear-k": {"kind": "linear", "top_k": 5, "hops": 2},
     "pairwise": {"kind": "pairwise", "hops": 2, "top_k": 5, "layers": (0, 1)},
+    "standardised": {"kind": "pairwise", "top_k": 5, "rotary": True, "standardise": True},
 }
 
 
@@ -120,6 +122,11 @@ def randomise(head: MPHead, seed: int = 0) -> None:
             parameter.copy_(scale * torch.randn(parameter.shape, generator=draw))
         for gate in head.gates():
             gate.fill_(2.0)
+        for module in head.modules():
+            if isinstance(module, Standardise):
+                moments = Moments()
+                moments.add(0.5 + 0.8 * torch.randn((9, len(module.mean)), generator=draw))
+                module.set(moments)
 
 
 def tokens(llama: LlamaForCausalLM, batch: int, length: int, seed: int = 0) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from webrec.models.mp_head.config import HeadShape, MPHeadConfig
 from webrec.models.mp_head.layer import HeadLayer
+from webrec.models.mp_head.standardise import Moments
 from webrec.models.mp_head.task import TaskFeature
 
 from .reference import Reference, run_reference
@@ -43,6 +44,12 @@ def make_layer(config: MPHeadConfig, seed: int = 0, shape: HeadShape = SHAPE) ->
         for name, parameter in layer.named_parameters():
             if name not in fixed:
                 parameter.copy_(0.5 * torch.randn(parameter.shape, generator=draw, dtype=torch.float64))
+        for standardise in (layer.given, layer.asked):
+            if standardise is not None:
+                rows = 1.5 + 0.8 * torch.randn(9, len(standardise.mean), generator=draw, dtype=torch.float64)
+                moments = Moments()
+                moments.add(rows)
+                standardise.set(moments)
         layer.gate.fill_(0.7)
         layer.task.z.copy_(torch.randn(shape.hidden, generator=draw, dtype=torch.float64))
     return layer.eval()

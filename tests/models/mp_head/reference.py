@@ -34,6 +34,10 @@ def run_reference(
     w = {name: array(value) for name, value in weights.items()}
     query, key, value = (array(tensor) for tensor in qkv)
     nodes = [i for i, is_node in enumerate(node_mask) if is_node]
+    if config.standardise:
+        joined = (np.concatenate([key, value], 1) - w["given.mean"]) / w["given.scale"]
+        key, value = np.split(joined, [key.shape[1]], 1)
+        query = (query - w["asked.mean"]) / w["asked.scale"]
     entities = np.stack([w["entity.weight"] @ np.concatenate([k, v]) for k, v in zip(key, value, strict=True)])
     entities = entities + w["entity.bias"]
     if config.kind == "pairwise":

@@ -22,6 +22,8 @@ ABLATIONS: list[dict[str, Any]] = [
     {"mixing": "uniform"},
     {"learned_depth": False},
     {"task_feature": "zero"},
+    {"standardise": True},
+    {"standardise": True, "top_k": None},
 ]
 configs = st.builds(
     MPHeadConfig,
@@ -34,6 +36,7 @@ configs = st.builds(
     relevance_bias=st.booleans(),
     mixing=st.sampled_from(["softmax", "identity", "uniform"]),
     learned_depth=st.booleans(),
+    standardise=st.booleans(),
 )
 
 
