@@ -17,6 +17,8 @@ from webrec.errors import ConfigurationError
 
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
+CHANGED = "+changes"
+"""After the commit, where files differ from it."""
 _VERSIONED = ("webrec", "numpy", "torch", "transformers", "peft", "ray", "replay-rec")
 
 
@@ -126,13 +128,13 @@ class RunFolder:
 
 
 def source_commit() -> str | None:
-    """The git commit that this code is checked out from, with `+changes` if files differ from it; None elsewhere."""
+    """The git commit that this code is checked out from, with `CHANGED` if files differ from it; None elsewhere."""
     here = Path(__file__).resolve()
     if shutil.which("git") is None or _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
         return None
     commit = _git(here.parent, "rev-parse", "HEAD")
     changed = _git(here.parent, "status", "--porcelain", "--untracked-files=no")
-    return f"{commit}+changes" if commit and changed else commit
+    return f"{commit}{CHANGED}" if commit and changed else commit
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -1,6 +1,7 @@
 """Linear layers in 8 bits for CPUs: several times the speed of float32, approximate.
 
-Weights have a scale for each output, inputs one for each token, so neither batch nor packing matters; products of integers are exact. The
+Weights have a scale for each output, inputs one for each token, and products of integers are exact: a token's product is the same whatever is computed beside it.
+What comes in may differ in its last digits between one pass and another (attention sums in another order when candidates are packed), and rounding to 8 bits can make more of that. The
 gradient of the inputs is computed the same way (as SwitchBack, Wortsman et al. 2023); the weights have none.
 """
 

@@ -18,13 +18,16 @@ from webrec.eval.data.config import WINDOWS, DataConfig
 from webrec.eval.data.dataset import Dataset, Item, TrainingData
 from webrec.eval.data.filtering import filter_dataset
 from webrec.eval.data.frozen import FORMAT, FrozenExamples, Part, make_table, read_frozen, write_frozen
+from webrec.eval.data.same_time import shuffle_same_time
 from webrec.eval.data.source import find_source
 from webrec.eval.data.splitting import Case, Split, leave_one_out, time_cut, tuning_cases
 
-JUDGED_ON_OTHERS = " as judged, on more users than are tested"
-"""After the name of a check of matched sets that was made on `_TRIED` users, as the manifest has it."""
+JUDGED = " as judged"
+"""After the name of a check of matched sets that was made on `_SETS` of them, as the manifest has it."""
 _TRIED = 2_000
-"""Cases on which an unset window is tried."""
+"""Test cases that the way of drawing is judged on, at most."""
+_SETS, _MOST_DRAWS = 10_000, 50
+"""Candidate sets that it is judged on, and how many of one user at most: those of a few hundred lean one way by chance."""
 Progress = Callable[[str], None]
 
 
@@ -44,7 +47,10 @@ def frozen_examples(
     sources = source_hashes(source.files)
     name = config.name or config.path.name
     told = config.model_dump(mode="json", exclude={"path"})
-    dataset, removed = filter_dataset(source.load(name), config.min_interactions)
+    loaded, tied = source.load(name), 0
+    if config.same_time == "shuffled":
+        loaded, tied = shuffle_same_time(loaded, config.seed)
+    dataset, removed = filter_dataset(loaded, config.min_interactions)
     pages = sorted(set(covered(dataset.items))) if "covered" in config.samplings else []
     made_of = [FORMAT, told, sources, *([pages] if pages else [])]
     key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
@@ -60,6 +66,7 @@ def frozen_examples(
                 "config": told,
                 "sources": sources,
                 "filtered": asdict(removed),
+                "shuffled_for_equal_times": tied,
                 "left_out": split.left_out,
                 **manifest,
             },
@@ -97,7 +104,7 @@ def _make(
     if judged:
         progress(f"choosing the window of {judged[0]} candidates")
         window = config.window or _widest(config, split.training, make, tried, judged[0])
-    sampler = make(window)
+    sampler = make(window, config.draws)
     samplers: dict[Part, CandidateSampler] = {
         "tuning": replace(sampler, draws=1, part="tuning"),
         "validation": replace(sampler, part="validation"),
@@ -111,12 +118,14 @@ def _make(
     told: dict[str, Any] = {"items": sorted(dataset.items), "redrawn": dict(sampler.redrawn), "window": window}
     for sampling in judged:
         name = "matching" if sampling == "matched" else f"matching {sampling}"
-        if len(cases["test"]) >= len(tried):
-            told[name] = check_matching(split.training, cases["test"], drawn["test", sampling])
-        else:  # of a few users the sets may lean one way by chance; it is the way of drawing that must not
-            sets = [sampler.draw(case, sampling) for case in tried]
-            told[name + JUDGED_ON_OTHERS] = check_matching(split.training, tried, sets)
-            told[name] = matching(split.training, cases["test"], drawn["test", sampling])
+        # The sets that are tested may lean one way by chance where they are few; it is the way of drawing that must not.
+        told[name] = matching(split.training, cases["test"], drawn["test", sampling])
+        if len(cases["test"]) * config.draws >= _SETS:
+            check_matching(split.training, cases["test"], drawn["test", sampling])
+        else:
+            many = make(window, _draws(tried))
+            sets = [many.sets(case, sampling) for case in tried]
+            told[name + JUDGED] = check_matching(split.training, tried, sets)
     table = make_table(split.training.sequences, cases, drawn, config.samplings, told["items"])
     return told, table
 
@@ -135,23 +144,29 @@ def _sampler(
     taken: Mapping[str, frozenset[str]],
     covered: frozenset[str],
     window: int,
+    draws: int,
 ) -> CandidateSampler:
-    return CandidateSampler(training, taken, config.candidates, config.draws, config.seed, window, covered)
+    return CandidateSampler(training, taken, config.candidates, draws, config.seed, window, covered)
+
+
+def _draws(tried: Sequence[Case]) -> int:
+    """How many sets of each user make `_SETS`."""
+    return min(_MOST_DRAWS, -(-_SETS // len(tried)))
 
 
 def _widest(
     config: DataConfig,
     training: TrainingData,
-    make: Callable[[int], CandidateSampler],
+    make: Callable[[int, int], CandidateSampler],
     tried: Sequence[Case],
     sampling: Sampling,
 ) -> int:
     """The widest window whose sets tell popularity nothing; only the candidates' counts are looked at, never a system."""
     for window in WINDOWS:
         if config.candidates < window < len(training.items):
-            sampler = make(window)
+            sampler = make(window, _draws(tried))
             try:
-                check_matching(training, tried, [sampler.draw(case, sampling) for case in tried], tolerance=0.015)
+                check_matching(training, tried, [sampler.sets(case, sampling) for case in tried], tolerance=0.015)
             except InputError:
                 continue
             return window

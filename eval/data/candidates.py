@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import groupby, zip_longest
+from itertools import zip_longest
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from webrec.errors import InputError
 from webrec.eval.data.dataset import TrainingData
@@ -62,24 +63,30 @@ class CandidateSampler:
 
         Raises `InputError` where too few items are left for the user.
         """
+        own = self._name(case)
+        return [
+            tuple(sorted(chosen, key=lambda i: _hash(f"{self.seed}\0{own}\0{number}\0{i}")))
+            for number, chosen in enumerate(self.sets(case, sampling))
+        ]
+
+    def sets(self, case: Case, sampling: Sampling) -> list[list[str]]:
+        """The same, the target first in each."""
         neighbours = None if sampling == "uniform" else self._neighbours(case, alike=sampling == "covered")
-        own, sets = self._name(case), []
+        own, past, sets = self._name(case), self._past_titles(case), []
         for number in range(self.draws):
             generator = np.random.default_rng(_hash(f"{self.seed}\0{own}\0{sampling}\0{number}"))
             stream = self._uniform(generator) if neighbours is None else neighbours.stream(number, generator)
-            chosen = [case.target.item_id, *self._distinct(case, sampling, stream)]
-            ordered = sorted(chosen, key=lambda i: _hash(f"{self.seed}\0{own}\0{number}\0{i}"))
-            sets.append(tuple(ordered))
+            sets.append([case.target.item_id, *self._distinct(case, past, sampling, stream)])
         return sets
 
     def _name(self, case: Case) -> str:
         """What the draws of a case are drawn by; of the test part the user alone, as from the beginning."""
         return case.user if self.part == "test" else f"{case.user}\0{self.part}\0{len(case.past)}"
 
-    def _distinct(self, case: Case, sampling: Sampling, stream: Iterator[str]) -> list[str]:
+    def _distinct(self, case: Case, past: set[str], sampling: Sampling, stream: Iterator[str]) -> list[str]:
         """The first of `stream` that may stand beside one another."""
         taken = self.taken[case.user]
-        used = self._past_titles(case) | {self._titles[case.target.item_id]}
+        used = past | {self._titles[case.target.item_id]}
         chosen: list[str] = []
         for item_id in stream:
             if item_id in taken:
@@ -130,8 +137,8 @@ class CandidateSampler:
         shift = np.random.default_rng(_hash(f"{self.seed}\0{self._name(case)}\0offset")).random()
         return _Neighbours(
             equal=[item_id for item_id, _ in eligible(range(begin, end), end - begin)],
-            below=eligible(range(begin - 1, -1, -1), 2 * self.window),
-            above=eligible(range(end, len(self._ids)), 2 * self.window),
+            below=_Levels.of(eligible(range(begin - 1, -1, -1), 2 * self.window)),
+            above=_Levels.of(eligible(range(end, len(self._ids)), 2 * self.window)),
             shift=float(shift),
             window=self.window,
             draws=self.draws,
@@ -140,11 +147,11 @@ class CandidateSampler:
 
 @dataclass(frozen=True, slots=True)
 class _Neighbours:
-    """Items around a target: as popular as it; less popular and more popular, nearest first, each with its popularity."""
+    """Items around a target: as popular as it; less popular and more popular, nearest first."""
 
     equal: list[str]
-    below: list[tuple[str, int]]
-    above: list[tuple[str, int]]
+    below: _Levels
+    above: _Levels
     shift: float
     window: int
     draws: int
@@ -156,8 +163,8 @@ class _Neighbours:
         """
         equal = [self.equal[place] for place in generator.permutation(len(self.equal)).tolist()]
         cut = int(generator.integers(0, len(equal) + 1))
-        low = [*equal[:cut], *_ties_shuffled(self.below, generator)]
-        high = [*equal[cut:], *_ties_shuffled(self.above, generator)]
+        low = [*equal[:cut], *self.below.shuffled(generator)]
+        high = [*equal[cut:], *self.above.shuffled(generator)]
         size = self.window - 1
         below = int(((self.shift + number / self.draws) % 1.0) * self.window)
         below = min(max(below, size - len(high)), len(low))
@@ -167,13 +174,23 @@ class _Neighbours:
             yield from (item_id for item_id in pair if item_id is not None)
 
 
-def _ties_shuffled(items: Sequence[tuple[str, int]], generator: np.random.Generator) -> list[str]:
-    """In the order given but for equally popular ones, which lie side by side and are put in random order."""
-    keys = generator.random(len(items)).tolist()
-    shuffled: list[str] = []
-    for _, level in groupby(range(len(items)), key=lambda place: items[place][1]):
-        shuffled += (items[place][0] for place in sorted(level, key=lambda place: keys[place]))
-    return shuffled
+@dataclass(frozen=True, slots=True)
+class _Levels:
+    """Items one after the other; equally popular ones, of one `level` (items,), lie side by side."""
+
+    items: list[str]
+    level: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, found: Sequence[tuple[str, int]]) -> _Levels:
+        """From items and their popularity."""
+        popularity = np.array([count for _, count in found], np.int64)
+        return cls([item_id for item_id, _ in found], np.cumsum(np.diff(popularity, prepend=popularity[:1]) != 0))
+
+    def shuffled(self, generator: np.random.Generator) -> list[str]:
+        """In this order but for equally popular ones, which are in random order."""
+        order = np.lexsort((generator.random(len(self.items)), self.level))
+        return [self.items[place] for place in order.tolist()]
 
 
 def check_matching(

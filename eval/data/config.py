@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from webrec.eval.data.candidates import SAMPLINGS, Sampling
 
 Protocol = Literal["leave_one_out", "time_cut"]
+SameTime = Literal["shuffled", "as_listed"]
 WINDOWS = (200, 100, 50, 30)
 """What an unset `window` tries before the narrowest, which is `candidates` itself."""
 
@@ -29,6 +30,11 @@ class DataConfig(BaseModel):
     protocol: Protocol = Field(
         default="leave_one_out",
         description="leave_one_out: each user's last item tests, the one before validates; time_cut: the same moment for all users.",
+    )
+    same_time: SameTime = Field(
+        default="shuffled",
+        description="Order of what a user took at the same time: shuffled by the seed, since sources list it by item id, which would "
+        "tell the last; or as_listed.",
     )
     history_items: int = Field(default=10, ge=1, le=200, description="How many of the user's last items systems see.")
     candidates: int = Field(

@@ -21,7 +21,7 @@ from webrec.eval.parquet import write_whole
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 3
+FORMAT = 4
 Part = Literal["tuning", "validation", "test"]
 PARTS: tuple[Part, ...] = ("tuning", "validation", "test")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +16,11 @@ from webrec.eval.evaluation.rows import RowStore
 
 @dataclass(frozen=True)
 class _Told:
-    """Of one part and sampling. `places`: of each key; `scores`: (examples, candidates); `other`: the place whose scores a placebo takes."""
+    """Of one part and sampling. `places`: of each key; `scores`: (examples, candidates)."""
 
     places: Mapping[str, int]
     candidates: Sequence[tuple[str, ...]]
     scores: npt.NDArray[np.float64]
-    other: Sequence[int]
 
 
 class InputScores:
@@ -39,15 +37,14 @@ class InputScores:
             self._fits.setdefault(fit.pieces[0].system, fit)
         self._told: dict[tuple[str, str, str], _Told] = {}
 
-    def of(self, system: str, example: RankingExample, permuted: bool) -> Sequence[float]:
-        """One score for each candidate, in their order; `permuted`: those that another user's candidates got, place by place."""
+    def of(self, system: str, example: RankingExample) -> Sequence[float]:
+        """One score for each candidate, in their order."""
         key = (system, example.part, example.sampling)
         if key not in self._told:
             self._told[key] = self._read(*key)
         told = self._told[key]
         place = told.places[example.key]
-        row = told.scores[told.other[place] if permuted else place]
-        by_item = dict(zip(told.candidates[place], row.tolist(), strict=True))
+        by_item = dict(zip(told.candidates[place], told.scores[place].tolist(), strict=True))
         return [by_item[item] for item in example.candidates]
 
     def _read(self, system: str, part: str, sampling: str) -> _Told:
@@ -58,21 +55,4 @@ class InputScores:
         by_key = {e.key: e for e in self._frozen.examples(part, sampling)}  # type: ignore[arg-type]
         examples = [by_key[key] for key in keys]
         scores = rows["scores"].combine_chunks().flatten().to_numpy().reshape(len(keys), -1)
-        return _Told(
-            {key: place for place, key in enumerate(keys)}, [e.candidates for e in examples], scores, _others(examples)
-        )
-
-
-def _others(examples: Sequence[RankingExample]) -> list[int]:
-    """For each example the place of one of another user: users in an order by hash, each taking those of the one half way round."""
-    of_user: dict[str, list[int]] = {}
-    for place, example in enumerate(examples):
-        of_user.setdefault(example.user, []).append(place)
-    ring = sorted(of_user, key=lambda user: blake2b(user.encode()).digest())
-    half = len(ring) // 2
-    other = [0] * len(examples)
-    for number, user in enumerate(ring):
-        theirs = of_user[ring[(number + half) % len(ring)]]
-        for n, place in enumerate(of_user[user]):
-            other[place] = theirs[n % len(theirs)]
-    return other
+        return _Told({key: place for place, key in enumerate(keys)}, [e.candidates for e in examples], scores)

@@ -16,11 +16,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from webrec import errors
 from webrec.errors import ConfigurationError, WebRecError
+from webrec.eval.code_digest import TRAINING, code_digest
 from webrec.eval.evaluation.config import EvalConfig, system_name
 from webrec.eval.evaluation.plan import Fit, is_tuned
 from webrec.eval.evaluation.remote import RemoteWorker, Shipment, ship, trained_files
@@ -95,7 +97,9 @@ class _RayWorkers:
         self._board: Any = event_board()
         told = config.model_dump(mode="json", exclude={"output", "ray"})
         gpus = 0.0 if config.ray is None else config.ray.gpus  # on another device a training is another one
-        self._asked = [told, gpus, {name: material.frozen.digest for name, material in materials.items()}]
+        libraries = {name: version(name) for name in ("torch", "transformers", "peft")}
+        code = [code_digest(), code_digest(TRAINING), libraries]  # what other code trained halfway is not gone on with
+        self._asked = [told, gpus, {name: material.frozen.digest for name, material in materials.items()}, code]
         self._shipment = Shipment(
             config={**told, "output": "."},
             digest=_digest(self._asked),

@@ -80,17 +80,25 @@ def searches(config: EvalConfig, frozen: Mapping[str, FrozenExamples]) -> list[S
     for data, examples in frozen.items():
         for retrieval in config.retrievals:
             readers = [system for system in config.systems if retrieval_of(system) == retrieval.name]
-            fused = any(system_name(system) in inputs_of(config) for system in readers)
-            parts = dict.fromkeys([config.part, *(["validation"] if fused else [])])
-            sets: list[tuple[str, str]] = (
-                [(part, sampling) for part in parts for sampling in examples.samplings] if readers else []
-            )
-            if any(isinstance(s, LanguageModelConfig) and s.tune for s in readers):
-                sets += [("tuning", MIXED), ("validation", MIXED)]
-            for part, sampling in sets:
-                count = len(examples_of(config, examples, part, sampling))
-                pieces += search_pieces(data, retrieval.name, part, sampling, count)
+            read = (piece for system in readers for piece in searches_of(config, data, examples, system))
+            pieces += sorted(dict.fromkeys(read), key=lambda piece: piece.part == "tuning" or piece.sampling == MIXED)
     return pieces
+
+
+def searches_of(config: EvalConfig, data: str, examples: FrozenExamples, system: AnySystem) -> list[SearchPiece]:
+    """What one system needs searched; nothing for one without a retrieval."""
+    if (retrieval := retrieval_of(system)) is None:
+        return []
+    fused = system_name(system) in inputs_of(config)
+    parts = dict.fromkeys([config.part, *(["validation"] if fused else [])])
+    sets: list[tuple[str, str]] = [(part, sampling) for part in parts for sampling in examples.samplings]
+    if is_tuned(system):
+        sets += [("tuning", MIXED), ("validation", MIXED)]
+    return [
+        piece
+        for part, sampling in sets
+        for piece in search_pieces(data, retrieval, part, sampling, len(examples_of(config, examples, part, sampling)))
+    ]
 
 
 MIXED = "mixed"

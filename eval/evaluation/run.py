@@ -17,7 +17,7 @@ from webrec.eval.data.frozen import FrozenExamples
 from webrec.eval.evaluation.config import EvalConfig, data_name, system_name
 from webrec.eval.evaluation.input_scores import InputScores
 from webrec.eval.evaluation.looked_at import look, write_looked_at
-from webrec.eval.evaluation.plan import Fit, plan, searches
+from webrec.eval.evaluation.plan import Fit, plan, searches, searches_of
 from webrec.eval.evaluation.rows import RowStore
 from webrec.eval.evaluation.search import FOLDER, kept_elsewhere, readings_of, take_kept, targets_found
 from webrec.eval.evaluation.summary import Summary, summarise, write_summary
@@ -68,7 +68,13 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
         store, fits = RowStore(config.output / "rows"), plan(config, frozen)
         pieces = [piece for fit in fits for piece in (*fit.fitting, *fit.pieces)]
         if config.take_from is not None and not all(store.has(piece) for piece in pieces):
-            taken = take_over(config.take_from, told["fingerprint"], fits, store, config.output / SYSTEMS)
+            taken = take_over(
+                config.take_from,
+                told["fingerprint"],
+                fits,
+                lambda fit: searches_of(config, fit.data, frozen[fit.data], fit.system),
+                config.output,
+            )
             folder.took_over(config.take_from, taken)
         done = sum(piece.end - piece.begin for piece in pieces if store.has(piece))
         on_event({"event": "planned", "rows": sum(p.end - p.begin for p in pieces), "done": done})

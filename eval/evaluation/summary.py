@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from webrec.errors import ConfigurationError
 from webrec.eval.data.audit import coverage
-from webrec.eval.data.build import JUDGED_ON_OTHERS
+from webrec.eval.data.build import JUDGED
 from webrec.eval.data.frozen import FrozenExamples
 from webrec.eval.evaluation.breakdown import breakdown, found_groups, groups_of
 from webrec.eval.evaluation.config import EvalConfig
@@ -157,7 +157,7 @@ _NOTED = (
     "left_out",
     "redrawn",
     "window",
-    *(f"{what}{own}" for what in ("matching", "matching covered") for own in ("", JUDGED_ON_OTHERS)),
+    *(f"{what}{own}" for what in ("matching", "matching covered") for own in ("", JUDGED)),
 )
 
 

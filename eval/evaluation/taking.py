@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from webrec.errors import ConfigurationError
 from webrec.eval.evaluation.config import retrieval_of
 from webrec.eval.evaluation.plan import Fit
-from webrec.eval.evaluation.rows import RowStore
+from webrec.eval.evaluation.search import FOLDER
 from webrec.eval.evaluation.worker import fit_folder
+from webrec.eval.retrieval.found import SearchPiece, read_found
 from webrec.eval.run_folder import RUN_FILE
 
 
 def take_over(
-    other: Path, fingerprint: Mapping[str, Any], fits: Sequence[Fit], store: RowStore, systems: Path
+    other: Path,
+    fingerprint: Mapping[str, Any],
+    fits: Sequence[Fit],
+    searches: Callable[[Fit], Sequence[SearchPiece]],
+    output: Path,
 ) -> list[dict[str, Any]]:
-    """Copy rows and trainings of `other` that are this run's as well; returns the starts of `other` if anything was copied.
+    """Copy rows and trainings of `other` that are those of the run in `output` as well; returns the starts of `other` if any were.
 
-    A system's are taken where examples, settings, models, and the pages that it reads are equal, by the fingerprints of both runs. Raises
-    `ConfigurationError` where `other` is no run.
+    A system's are taken where examples, settings, models and corpus are equal, by the fingerprints of both runs, and with them what was
+    found for it (`searches`); not where this run has found something else already. Raises `ConfigurationError` where `other` is no run.
     """
     try:
         description = json.loads((other / RUN_FILE).read_text(encoding="utf-8"))
@@ -38,13 +43,19 @@ def take_over(
             theirs, fit
         ):  # what is fused is quick, and hangs on others
             continue
+        read = searches(fit)
+        if not _read_alike(read, other / FOLDER, output / FOLDER):
+            continue
+        for searched in read:
+            if not (target := searched.path(output / FOLDER)).exists():
+                _copy(searched.path(other / FOLDER), target)
         for piece in (*fit.fitting, *fit.pieces):
-            source, target = piece.path(other / "rows"), piece.path(store.folder)
+            source, target = piece.path(other / "rows"), piece.path(output / "rows")
             if source.exists() and not target.exists():
                 _copy(source, target)
                 copied = True
         key = (fit.data, fit.pieces[0].system, fit.seed)
-        source, target = fit_folder(other / systems.name, key), fit_folder(systems, key)
+        source, target = fit_folder(other / "systems", key), fit_folder(output / "systems", key)
         if source.is_dir() and not target.exists():
             fresh = target.with_name(f"{target.name}.new")
             shutil.rmtree(fresh, ignore_errors=True)
@@ -52,6 +63,18 @@ def take_over(
             fresh.rename(target)
             copied = True
     return starts if copied else []
+
+
+def _read_alike(pieces: Sequence[SearchPiece], theirs: Path, own: Path) -> bool:
+    """Whether `theirs` holds what was found for all `pieces`, and `own` nothing else of them."""
+    if not all(piece.path(theirs).exists() for piece in pieces):
+        return False
+    return all(
+        {key: one.pages for key, one in read_found(theirs, [piece]).items()}
+        == {key: one.pages for key, one in read_found(own, [piece]).items()}
+        for piece in pieces
+        if piece.path(own).exists()
+    )
 
 
 def _told(fingerprint: Mapping[str, Any], fit: Fit) -> list[Any]:

@@ -10,12 +10,13 @@ from typing import Any, Protocol
 from webrec.eval.data.dataset import RankingExample
 from webrec.eval.data.frozen import FrozenExamples
 from webrec.eval.evaluation.config import EvalConfig, system_name
+from webrec.eval.evaluation.other_history import with_other_histories
 from webrec.eval.evaluation.plan import Fit, examples_of
 from webrec.eval.evaluation.rows import Piece
 from webrec.eval.retrieval.corpus import Corpus
 from webrec.eval.retrieval.found import SearchPiece
 from webrec.eval.retrieval.retrieve import Retrieved, Retriever
-from webrec.eval.systems.config import Readings, build_system
+from webrec.eval.systems.config import AnySystem, Readings, build_system
 from webrec.eval.systems.fused import Scores
 from webrec.eval.systems.system import Answer, System, answers
 
@@ -71,7 +72,11 @@ class Worker:
         """What a piece's system says of its examples."""
         system = self.fit((piece.data, piece.system, piece.seed))
         part = "validation" if piece.fitting else self._config.part
-        return answers(system, self.examples(piece.data, part, piece.sampling, piece.begin, piece.end))
+        asked = self.examples(piece.data, part, piece.sampling, piece.begin, piece.end)
+        if self._chosen(piece.system).history == "other":
+            every = self.examples(piece.data, part, piece.sampling, 0, None)
+            asked = with_other_histories(every)[piece.begin : piece.end]
+        return answers(system, asked)
 
     def fit(self, key: FitKey) -> System:
         """The system, once it has learned what it learns; a training goes on where it was stopped."""
@@ -86,7 +91,7 @@ class Worker:
             self._on_event({**event, **told, "event": f"training {event['event']}"})
 
         frozen, config = self._materials[data].frozen, self._config
-        (chosen,) = (s for s in config.systems if system_name(s) == name)
+        chosen = self._chosen(name)
         folder = fit_folder(self._folder, key)
         scores = self._scores(data, seed) if self._scores and chosen.kind == "fused" else None
         system = build_system(chosen, folder, config.threads, self._readings[data], seed, hear, scores)
@@ -95,7 +100,11 @@ class Worker:
         self._system = key, system
         return system
 
-    def examples(self, data: str, part: str, sampling: str, begin: int, end: int) -> list[RankingExample]:
+    def _chosen(self, name: str) -> AnySystem:
+        (chosen,) = (system for system in self._config.systems if system_name(system) == name)
+        return chosen
+
+    def examples(self, data: str, part: str, sampling: str, begin: int, end: int | None) -> list[RankingExample]:
         """Those that a piece stands for."""
         key = data, part, sampling
         if self._examples is None or self._examples[0] != key:

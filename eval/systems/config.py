@@ -15,7 +15,7 @@ from webrec.eval.data.dataset import RankingExample
 from webrec.eval.retrieval.page_source import PageSource, Placebo
 from webrec.eval.retrieval.retrieve import Retrieved
 from webrec.eval.systems.co_occurrence import CoOccurrence
-from webrec.eval.systems.counting import InversePopularity, Popularity, Random
+from webrec.eval.systems.counting import IdOrder, InversePopularity, Popularity, Random
 from webrec.eval.systems.fused import EVIDENCE, Evidence, Fused, Scores
 from webrec.eval.systems.item_knn import ItemKNN
 from webrec.eval.systems.language_model import LanguageModel
@@ -36,6 +36,11 @@ class SystemConfig(BaseModel):
     """What every entry has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    history: Literal["own", "other"] = Field(
+        default="own",
+        description="other: asked about the user's candidates with another user's history, a placebo: what is left is what it knows of items.",
+    )
 
     name: str | None = Field(
         default=None,
@@ -68,6 +73,14 @@ class InversePopularityConfig(CountingConfig):
     """A check of the candidates."""
 
     kind: Literal["inverse_popularity"] = Field(default="inverse_popularity", description="The least taken first.")
+
+
+class IdOrderConfig(SystemConfig):
+    """A check of the order of what was taken."""
+
+    kind: Literal["id_order"] = Field(
+        default="id_order", description="The ids next above that of the history's last item first."
+    )
 
 
 class ItemKNNConfig(CountingConfig):
@@ -168,7 +181,11 @@ class LanguageModelConfig(SystemConfig, BackboneConfig):
     score_by: ScoreBy = "mean"
 
     @model_validator(mode="after")
-    def _trained_as_it_is_scored(self) -> Self:
+    def _of_one_piece(self) -> Self:
+        if self.history == "other" and self.retrieval is not None:
+            raise ValueError(
+                "history: it is other, and the pages are the user's own; leave retrieval out, or take placebo"
+            )
         training = None if self.tune is None else self.tune.training
         if training is not None and "score_by" in training.model_fields_set and training.score_by != self.score_by:
             raise ValueError(
@@ -189,9 +206,6 @@ class FusedConfig(SystemConfig):
     inputs: tuple[str, ...] = Field(
         default=(), description="Names of systems listed before it whose scores are evidence as well."
     )
-    permuted: tuple[str, ...] = Field(
-        default=(), description="Inputs whose scores are exchanged between users: a placebo."
-    )
     penalty: float = Field(
         default=1000.0,
         gt=0,
@@ -202,8 +216,10 @@ class FusedConfig(SystemConfig):
     def _something(self) -> Self:
         if not self.evidence and not self.inputs:
             raise ValueError("evidence: a fused system needs some, or inputs; give one of them")
-        if unknown := next((name for name in self.permuted if name not in self.inputs), None):
-            raise ValueError(f"permuted: {unknown} is none of the inputs; add it there, or leave it out")
+        if self.history == "other":
+            raise ValueError(
+                "history: a fused system has its inputs' histories; list inputs with history other instead"
+            )
         return self
 
 
@@ -211,6 +227,7 @@ AnySystem = Annotated[
     RandomConfig
     | PopularityConfig
     | InversePopularityConfig
+    | IdOrderConfig
     | ItemKNNConfig
     | CoOccurrenceConfig
     | SASRecConfig
@@ -280,7 +297,7 @@ def build_system(
     if isinstance(config, CountingConfig):
         counting = _counting(config, readings, threads)
         return TiesByHash(counting) if config.ties == "hash" else counting
-    settings = config.model_dump(exclude={"kind", "name"})
+    settings = config.model_dump(exclude={"kind", "name", "history"})
     if config.kind == "sasrec":
         return SASRec(**settings, threads=threads, folder=folder)
     if config.kind == "fused":
@@ -304,7 +321,7 @@ def build_system(
             threads=threads,
             on_event=on_event,
         )
-    return Random()
+    return IdOrder() if config.kind == "id_order" else Random()
 
 
 def _counting(config: CountingConfig, readings: Readings, threads: int) -> System:

@@ -52,6 +52,32 @@ class Popularity(OneByOne):
         return [float(self._counts.get(item, 0)) for item in example.candidates]
 
 
+class IdOrder(OneByOne):
+    """The next higher ids first: no recommender, but a check, since sources that list what was taken together by id tell the target so.
+
+    Ids that are all numbers count as numbers.
+    """
+
+    name = "id_order"
+
+    def __init__(self) -> None:
+        self._places: Mapping[str, int] | None = None
+
+    def fit(self, training: TrainingData, seed: int, validation: Sequence[RankingExample] = ()) -> None:
+        """Order the ids."""
+        numbers = all(item.isdecimal() for item in training.items)
+        ordered = sorted(training.items, key=(lambda item: (int(item), item)) if numbers else None)
+        self._places = {item: place for place, item in enumerate(ordered)}
+
+    def rank(self, example: RankingExample) -> list[float]:
+        """Minus the distance to the last item's id, for lower ids behind all higher ones."""
+        if self._places is None:
+            raise NotFittedError(self.name)
+        items, last = len(self._places), self._places[example.history[-1]]
+        steps = [self._places[item] - last for item in example.candidates]
+        return [-float(step if step > 0 else items - step) for step in steps]
+
+
 class InversePopularity(Popularity):
     """The rarest first: no recommender, but a check, since it scores above chance where negatives are drawn by popularity."""
 

@@ -30,8 +30,8 @@ WEIGHTS = "weights.json"
 class Scores(Protocol):
     """What another system said of an example's candidates."""
 
-    def of(self, system: str, example: RankingExample, permuted: bool) -> Sequence[float]:
-        """One score for each candidate, in their order; `permuted`: those that another user's candidates got, place by place."""
+    def of(self, system: str, example: RankingExample) -> Sequence[float]:
+        """One score for each candidate, in their order."""
 
 
 class Fused:
@@ -39,7 +39,7 @@ class Fused:
 
     Evidence of the crowd is counted in the training part alone, for validation and test alike: it holds no target of either, and a
     validation item is at test time only part of the history. `inputs`: other systems, each by its score and its score's rank among
-    the candidates; `scores` gives them, those of `permuted` as another user's candidates got them. `fitting`: the validation examples
+    the candidates; `scores` gives them. `fitting`: the validation examples
     whose targets fit the weights. Of those examples themselves scores come from weights that the other half of the users fitted, so
     that they can be compared, and be an input in their turn. `penalty`: that of `fit_choice`. `folder`: where the weights are written.
     """
@@ -52,7 +52,6 @@ class Fused:
         *,
         evidence: Sequence[Evidence] = tuple(EVIDENCE),
         inputs: Sequence[str] = (),
-        permuted: Sequence[str] = (),
         scores: Scores | None = None,
         penalty: float = 1000.0,
         folder: Path | None = None,
@@ -66,7 +65,7 @@ class Fused:
         if inputs and scores is None:
             raise ConfigurationError("inputs: there are no scores of other systems here; leave them out")
         self._fitting, self._evidence, self._inputs = list(fitting), tuple(evidence), tuple(inputs)
-        self._permuted, self._scores = frozenset(permuted), scores
+        self._scores = scores
         self._penalty, self._folder = penalty, folder
         self._features: CrowdFeatures | None = None
         self._chosen: tuple[int, ...] = ()
@@ -120,7 +119,7 @@ class Fused:
             columns += [found[:, place] for place in self._chosen]
         for name in self._inputs:
             assert self._scores is not None
-            scores = np.array(self._scores.of(name, example, name in self._permuted), np.float64)
+            scores = np.array(self._scores.of(name, example), np.float64)
             columns += [scores, within_ranks(scores)]
         return np.stack(columns, axis=1)
 

@@ -10,14 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from webrec.cache_folder import build_once, cache_root, is_complete
-from webrec.eval.run_folder import RUN_FILE, source_commit
+from webrec.eval.code_digest import TRAINING, code_digest
+from webrec.eval.run_folder import CHANGED, RUN_FILE, source_commit
 from webrec.eval.train_config import TrainRunConfig
 from webrec.eval.train_folder import TrainFolder
 from webrec.models.backbone import get_backbone
-from webrec.nodes.prompt import User, anyones_prompt, scoring_prompt
 
-FORMAT = 2
-"""To be raised when what is kept changes, or when code makes another training of the same settings: loss, order, cleaning of texts."""
+FORMAT = 3
+"""To be raised when what is kept changes."""
 
 PARTS = ("adapter/**/*", "result.json", "run.json", "metrics.jsonl")
 """What of a training is needed to use it and to tell how it went; run.json says where and by which commit."""
@@ -31,15 +31,13 @@ def training_files(run: Path) -> list[Path]:
 
 
 def kept_training(run: TrainRunConfig) -> Path:
-    """Where any evaluation of this machine keeps the training of these settings, data and prompts, by these libraries."""
+    """Where any evaluation of this machine keeps the training of these settings and data, by this code and these libraries."""
     backbone = get_backbone(run.backbone_config())
-    someone = User(("history",), ("candidate",))
-    form = run.prompt.prompt_form
     told = [
         FORMAT,
         TrainFolder(run).fingerprint(),
         run.training.model_dump(mode="json"),
-        [scoring_prompt(someone, [("title", "text")], form), anyones_prompt(someone, form)],
+        code_digest(TRAINING),
         [backbone.device.type, backbone.dtype],
         [version(library) for library in _LIBRARIES],
     ]
@@ -64,9 +62,11 @@ def take_training(run: TrainRunConfig, kept: Path) -> bool:
 
 
 def keep_training(run: TrainRunConfig, kept: Path) -> None:
-    """Keep what `run` ended with, if all of it was computed by this code and these libraries."""
+    """Keep what `run` ended with, if all of it was computed by this code, as it was committed or installed, and these libraries."""
     starts = json.loads((run.output / RUN_FILE).read_text(encoding="utf-8"))["starts"]
     now = source_commit(), {library: version(library) for library in _LIBRARIES}
+    if now[0] is not None and now[0].endswith(CHANGED):
+        return
     if all((s["commit"], {library: s["versions"].get(library) for library in _LIBRARIES}) == now for s in starts):
         build_once(kept, lambda folder: _copy(run.output, folder))
 

@@ -16,18 +16,23 @@ def test_any_change_is_another_digest(tmp_path: Path, monkeypatch: pytest.Monkey
     (package / "__init__.py").write_text("")
     (package / "words.txt").write_text("a")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(code_digest, "PACKAGES", ("some_package",))
-    digest = code_digest.code_digest.__wrapped__
+
+    def digest() -> str:
+        return code_digest.code_digest.__wrapped__(("some_package", "some_package.more"))
+
+    (package / "more.py").write_text("x = 1\n")
     try:
         first = digest()
         assert digest() == first
         (package / "words.txt").write_text("b")
         second = digest()
-        (package / "more.py").write_text("")
+        (package / "still_more.py").write_text("")
         assert len({first, second, digest()}) == 3
     finally:
-        sys.modules.pop("some_package", None)
+        for name in ("some_package", "some_package.more"):
+            sys.modules.pop(name, None)
 
 
 def test_what_is_read_is_there() -> None:
-    assert len(code_digest.code_digest()) == 64
+    digests = {code_digest.code_digest(names) for names in (code_digest.SEARCHING, code_digest.TRAINING)}
+    assert [len(digest) for digest in digests] == [64, 64]

@@ -38,7 +38,6 @@ TIMED = {
     "recent_30": "ln(1 + times it was taken in the 30 days before now).",
     "recent_180": "The same, 180 days.",
     "idle": "ln(1 + days since it was last taken before now); the longest known for what was not taken yet.",
-    "not_yet": "1 if it was taken, but never before now.",
 }
 DESCRIBED = {
     "title_mean": "Mean cosine of the title's words (TF-IDF) with the titles of the history.",
@@ -176,8 +175,7 @@ class CrowdFeatures:
                 told[f"recent_{days}"].append(end - int(np.searchsorted(times, moment - days * DAY)))
             since = times[end - 1] if end else earliest
             told["idle"].append(max(0.0, float(moment - since)) / DAY)
-            told["not_yet"].append(float(end == 0 and len(times) > 0))
-        return {name: np.array(v) if name == "not_yet" else np.log1p(v) for name, v in told.items()}
+        return {name: np.log1p(v) for name, v in told.items()}
 
     def _of_facts(self, past: Ints, at: Ints) -> dict[str, Floats]:
         weights = np.array([DECAY**place for place in range(len(past))])[::-1]

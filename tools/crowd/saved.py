@@ -16,7 +16,7 @@ from webrec.errors import ConfigurationError
 from webrec.tools.crowd.choice import ChoiceModel
 from webrec.tools.crowd.records import ItemFacts, Records
 
-FORMAT = 1
+FORMAT = 2
 MODEL, ITEMS, SEQUENCES = "crowd.json", "items.jsonl.gz", "sequences.jsonl.gz"
 _MOST = 64 * 2**20
 """Characters of a line: more is no item and no user."""

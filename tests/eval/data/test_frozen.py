@@ -76,6 +76,17 @@ def test_the_manifest_says_how_it_was_made(config: DataConfig, tmp_path: Path) -
     assert told["filtered"]["items"] == 0
 
 
+def test_the_window_is_judged_on_many_sets_however_few_are_drawn(config: DataConfig, tmp_path: Path) -> None:
+    few, more = (
+        frozen_examples(config.model_copy(update={"draws": draws, "test_users": 40}), tmp_path).manifest
+        for draws in (1, 2)
+    )
+    assert few["window"] == more["window"]
+    assert few["matching as judged"] == more["matching as judged"]
+    assert few["matching"] != more["matching"]
+    assert abs(few["matching as judged"]["popularity hr@10"] - 0.5) <= 0.02
+
+
 def test_tuning_examples(config: DataConfig, tmp_path: Path) -> None:
     frozen = frozen_examples(config.model_copy(update={"tuning_examples": 200}), tmp_path)
     examples = frozen.examples("tuning", "uniform")

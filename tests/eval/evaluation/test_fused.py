@@ -28,9 +28,10 @@ SYSTEMS: list[Any] = [
     "random",
     "popularity",
     "co_occurrence",
+    {"kind": "co_occurrence", "name": "co_occurrence-other", "history": "other"},
     {"kind": "fused", "name": "crowd", "evidence": ["counts", "times", "items"], "penalty": 10},
     {"kind": "fused", "name": "both", "evidence": [], "inputs": ["crowd", "random"]},
-    {"kind": "fused", "name": "placebo", "evidence": [], "inputs": ["crowd", "random"], "permuted": ["random"]},
+    {"kind": "fused", "name": "placebo", "evidence": [], "inputs": ["crowd", "co_occurrence-other", "random"]},
 ]
 
 
@@ -49,10 +50,12 @@ def test_rows_weights_and_seeds(config: EvalConfig) -> None:
     summary = run.evaluate(config)
     seeds = {(cell.system, cell.seeds) for cell in summary.cells}
     # Random has a seed of its own, so what is fused of it has; the crowd has not.
-    assert seeds == {("random", 2), ("popularity", 1), ("co_occurrence", 1), ("crowd", 1), ("both", 2), ("placebo", 2)}
+    assert seeds == {
+        ("random", 2), ("popularity", 1), ("co_occurrence", 1), ("co_occurrence-other", 1), ("crowd", 1), ("both", 2), ("placebo", 2)
+    }  # fmt: skip
     assert all(cell.examples == 240 for cell in summary.cells)
     fitting = {path.parent.parent.name for path in config.output.glob("rows_fitting/**/*.parquet")}
-    assert fitting == {"random", "crowd"}
+    assert fitting == {"random", "crowd", "co_occurrence-other"}
     # Whoever reads the folder of rows finds one for each data set, sampling, system, seed and example, as documented.
     read = (
         ds.dataset(config.output / "rows").to_table(columns=["data", "sampling", "system", "seed", "key"]).to_pylist()
@@ -81,11 +84,11 @@ def test_a_run_that_was_stopped_goes_on(config: EvalConfig) -> None:
 def test_validation_itself_is_asked_with_the_rows_that_there_are(config: EvalConfig) -> None:
     asked = config.model_copy(update={"part": "validation"})
     summary = run.evaluate(asked)
-    assert len(summary.cells) == 12
+    assert len(summary.cells) == 14
     assert not list(asked.output.glob("rows_fitting/**/*.parquet"))
 
 
-def test_scores_by_item_and_permuted_between_users(config: EvalConfig) -> None:
+def test_scores_by_item(config: EvalConfig) -> None:
     run.evaluate(config)
     frozen = frozen_examples(config.data[0], cache_root() / "frozen")
     fits = plan.plan(config, {"films": frozen})
@@ -93,14 +96,12 @@ def test_scores_by_item_and_permuted_between_users(config: EvalConfig) -> None:
     scores = InputScores(store, fits, frozen, "test", 1)
     rows = store.read([p for p in fits[1].pieces if p.sampling == "matched"]).to_pylist()
     by_key = {row["key"]: row for row in rows}
-    own = {tuple(row["scores"]): row["user"] for row in rows}
     for example in frozen.examples("test", "matched")[:40]:
         if (row := by_key[example.key])["seed"] == 1:
-            assert scores.of("random", example, permuted=False) == row["scores"]
+            assert scores.of("random", example) == row["scores"]
             turned = replace(example, candidates=example.candidates[::-1])
-            assert scores.of("random", turned, permuted=False) == row["scores"][::-1]
-            assert own[tuple(scores.of("random", example, permuted=True))] != example.user
-    assert np.isfinite(scores.of("crowd", frozen.examples("validation", "uniform")[0], permuted=False)).all()
+            assert scores.of("random", turned) == row["scores"][::-1]
+    assert np.isfinite(scores.of("crowd", frozen.examples("validation", "uniform")[0])).all()
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_scores_by_item_and_permuted_between_users(config: EvalConfig) -> None:
             [{"kind": "fused", "inputs": ["popularity"]}, "popularity"],
             "has the input 'popularity', which no system before",
         ),
-        (["popularity", {"kind": "fused", "permuted": ["popularity"]}], "permuted: popularity is none of the inputs"),
+        (["popularity", {"kind": "fused", "history": "other"}], "history: a fused system has its inputs' histories"),
         ([{"kind": "fused", "evidence": []}], "evidence: a fused system needs some, or inputs"),
     ],
 )

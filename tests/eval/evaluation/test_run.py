@@ -212,6 +212,46 @@ def test_another_run_is_refused(config: EvalConfig, tmp_path: Path) -> None:
         run.evaluate(read_eval_config(write_config(tmp_path), ["output=taken"]))
 
 
+def test_rows_of_other_pages_are_not_taken_over(tmp_path: Path, tiny_bytes: Path) -> None:
+    """What was found goes along with the rows that read it; where this run has found something else, neither does."""
+    reads = {"systems": ["random", {"kind": "title_in_pages", "retrieval": "prompt"}]}
+    settings = {
+        "data": [{"path": "films", "min_interactions": 0, "test_users": 6, "draws": 1}],
+        "corpora": {"films": {"pages": [{"path": "pages.jsonl"}]}},
+        "retrievals": [{"name": "prompt", "query_strategy": "prompt", "backbone": str(tiny_bytes), "dtype": "float32"}],
+        **reads,
+    }
+    (tmp_path / "pages.jsonl").write_text(
+        "".join(json.dumps({"title": f"of {n}", "text": f"film number {n} and thing {n}"}) + "\n" for n in range(60))
+    )
+    first = read_eval_config(write_config(tmp_path, output="first", **settings))
+    run.evaluate(first)
+    asked: list[str] = []
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["event"] in {"searched", "answered"}:
+            asked.append(f"{event['event']} {event.get('system', '')}".strip())
+
+    second = read_eval_config(write_config(tmp_path, output="second", take_from="first", **settings))
+    run.evaluate(second, on_event=hear)
+    assert asked == []
+    files = sorted((second.output / "found").rglob("*.parquet"))
+    assert [f.read_bytes() for f in files] == [
+        f.read_bytes() for f in sorted((first.output / "found").rglob("*.parquet"))
+    ]
+    third = read_eval_config(write_config(tmp_path, output="third", take_from="first", **settings))
+    for file in files[:1]:
+        table = pq.read_table(file)
+        other = [json.dumps([{"title": "another", "text": "page", "url": "u"}])] * len(table)
+        place = third.output / "found" / file.relative_to(second.output / "found")
+        place.parent.mkdir(parents=True)
+        pq.write_table(table.set_column(table.column_names.index("pages"), "pages", [other]), place)
+    told = json.loads((second.output / "run.json").read_text())
+    (third.output / "run.json").write_text(json.dumps({**told, "starts": told["starts"][:1]}))
+    run.evaluate(third, on_event=hear)
+    assert {entry for entry in asked if entry.startswith("answered")} == {"answered title_in_pages"}
+
+
 def test_what_was_taken_over_is_told(config: EvalConfig, tmp_path: Path) -> None:
     first = run.evaluate(config)
     began = json.loads((config.output / "run.json").read_text())["starts"]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from webrec.errors import ConfigurationError
-from webrec.eval.data.dataset import RankingExample, TrainingData
+from webrec.eval.data.dataset import Item, RankingExample, TrainingData
 from webrec.eval.metrics.ranking import metric_values, target_ranks
 from webrec.eval.systems.co_occurrence import CoOccurrence
-from webrec.eval.systems.counting import InversePopularity, Popularity, Random
+from webrec.eval.systems.counting import IdOrder, InversePopularity, Popularity, Random
 from webrec.eval.systems.item_knn import ItemKNN
 
 from ...worlds import skewed  # noqa: TID252
@@ -38,6 +38,11 @@ class TestPopularity(SystemContract):
 
 class TestInversePopularity(SystemContract):
     make = staticmethod(InversePopularity)
+
+
+class TestIdOrder(SystemContract):
+    make = staticmethod(IdOrder)
+    learns = False
 
 
 class TestItemKNN(SystemContract):
@@ -66,6 +71,23 @@ def test_popularity_and_its_inverse() -> None:
     inverse.fit(CROWD, 0)
     assert system.rank(EXAMPLE) == [COUNTS.get(i, 0) for i in EXAMPLE.candidates]
     assert inverse.rank(EXAMPLE) == [-COUNTS.get(i, 0) for i in EXAMPLE.candidates]
+
+
+@pytest.mark.parametrize(
+    ("ids", "order"),
+    [
+        (["9", "10", "11", "100", "2"], ["11", "100", "9", "2"]),  # numbers: not 10, 100, 11, 2, 9
+        (["B1", "B2", "A", "C", "10"], ["C", "B1", "A", "10"]),
+    ],
+)
+def test_id_order(ids: list[str], order: list[str]) -> None:
+    system = IdOrder()
+    system.fit(TrainingData({i: Item(i, i) for i in ids}, {}), 0)
+    last = next(iter(set(ids) - set(order)))
+    scores = system.rank(RankingExample("k", "u", 0, ("9" if "9" in ids else "A", last), tuple(ids), ""))
+    by_item = dict(zip(ids, scores, strict=True))
+    assert sorted(order, key=lambda i: -by_item[i]) == order
+    assert len(set(scores)) == len(ids)
 
 
 def test_item_knn_is_the_sum_of_cosines() -> None:

@@ -11,7 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from webrec.errors import ConfigurationError
+from webrec.eval import run_folder
 from webrec.eval.metrics.ranking import metric_values, ndcg, target_ranks
+from webrec.eval.systems import kept_training
 from webrec.eval.systems.config import LanguageModelConfig
 from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.systems.system import answers
@@ -35,6 +37,8 @@ def backbone(request: pytest.FixtureRequest) -> BackboneConfig:
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBREC_CACHE", str(tmp_path / "cache"))
+    for module in (run_folder, kept_training):  # what uncommitted code trains is not kept
+        monkeypatch.setattr(module, "source_commit", lambda: "c0ffee")
 
 
 def tuned(backbone: BackboneConfig, folder: Path, standardise: bool = False, **settings: Any) -> TunedLanguageModel:
@@ -82,7 +86,9 @@ def test_it_is_trained_and_goes_on_where_it_stopped(
     assert [a.scores for a in answers(resumed, EXAMPLES[40:44])] == [a.scores for a in given]
 
 
-def test_another_run_does_not_train_the_same_again(backbone: BackboneConfig, tmp_path: Path) -> None:
+def test_another_run_does_not_train_the_same_again(
+    backbone: BackboneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def train(folder: str, seed: int = 3, **settings: Any) -> tuple[list[str], list[tuple[float, ...]]]:
         heard: list[str] = []
         system = tuned(backbone, tmp_path / folder, **settings)
@@ -106,6 +112,10 @@ def test_another_run_does_not_train_the_same_again(backbone: BackboneConfig, tmp
     (tmp_path / "a" / "run" / "run.json").write_text(json.dumps(told))
     assert "step" not in train("a")[0]
     assert not (tmp_path / "cache" / "trainings").exists(), "other libraries' work is not kept under the name of these"
+    with monkeypatch.context() as patch:
+        patch.setattr(kept_training, "source_commit", lambda: "c0ffee+changes")
+        train("uncommitted", seed=5)
+        assert not (tmp_path / "cache" / "trainings").exists()
     train("e")
     for damaged in (tmp_path / "cache" / "trainings").glob("*/result.json"):
         damaged.write_text("")

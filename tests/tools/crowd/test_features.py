@@ -106,10 +106,6 @@ def test_popularity_and_time() -> None:
     first = min(itertools.chain(*TIMES))
     idle = [(NOW - max((t for t in when[c] if t < NOW), default=first)) / DAY for c in CANDIDATES]
     assert column("idle") == pytest.approx([math.log1p(days) for days in idle])
-    early = 20 * DAY
-    not_yet = [float(bool(when[c]) and min(when[c]) >= early) for c in CANDIDATES]
-    assert column("not_yet", now=early) == not_yet
-    assert 0 < sum(not_yet) < len(not_yet)
 
 
 def test_what_comes_later_is_not_seen_by_time() -> None:

@@ -73,7 +73,7 @@ def test_it_is_counted_once_and_again_when_it_changes(tmp_path: Path) -> None:
     [
         (MODEL, None, "holds no crowd.json; give a folder made by webrec crowd"),
         (MODEL, "{}", "is damaged; make it again"),
-        (MODEL, '{"format": 99}', "is of format 99 and this is 1"),
+        (MODEL, '{"format": 99}', "is of format 99 and this is 2"),
         (MODEL, '{"format": 1, "features": {"a": {"weight": NaN, "scale": 1}}}', "is damaged"),
         (MODEL, '{"format": 1, "features": {"mood": {"weight": 1, "scale": 1}}}', "its records have no mood"),
         (ITEMS, '{"title": 3, "brand": null, "categories": [], "year": null}\n', "is damaged"),
