@@ -253,8 +253,8 @@ def _ablation(ablation: Ablation, cells: Mapping[str, Cell]) -> tuple[Table, Mar
 def paper_view(runs: Sequence[FinishedRun]) -> Table:
     """Table 3 as gains over the strongest rival in each cell: ours for the best language model with a head, then the paper's.
 
-    Without a head there is nothing to compare, and no row. A placebo stands on neither side, nor does a finished adapter: the settings do
-    not say whether it has a head.
+    Without a head there is nothing to compare, and no row. A placebo stands on neither side, nor what is fused of one or of a head, nor a
+    finished adapter: the settings do not say whether it has a head.
     """
     rows: list[tuple[str, ...]] = []
     theirs = [
@@ -264,7 +264,7 @@ def paper_view(runs: Sequence[FinishedRun]) -> Table:
     ]
     for run in runs:
         heads = {name for name, told in run.systems().items() if _has_head(told)}
-        neither = {name for name, told in run.systems().items() if told.get("adapter") or told.get("placebo")}
+        neither = _neither(run.systems(), heads)
         for data, sampling in dict.fromkeys((c.data, c.sampling) for c in run.summary.cells):
             own = [c for c in run.summary.cells if (c.data, c.sampling) == (data, sampling)]
             ours, rivals = [c for c in own if c.system in heads], [c for c in own if c.system not in heads | neither]
@@ -291,6 +291,16 @@ def paper_view(runs: Sequence[FinishedRun]) -> Table:
         tuple([*rows, *theirs] if rows else ()),
         "Only relative gains are compared: most of the paper's Beauty values lie below chance for a full ranking of 20 candidates.",
     )
+
+
+def _neither(systems: Mapping[str, Mapping[str, Any]], heads: set[str]) -> set[str]:
+    """Those that are no rivals of a head. What is fused stands behind its inputs."""
+    found: set[str] = set()
+    for name, told in systems.items():
+        placebo = told.get("placebo") or told.get("history") == "other"
+        if placebo or told.get("adapter") or (heads | found) & set(told.get("inputs", ())):
+            found.add(name)
+    return found
 
 
 def _has_head(system: Mapping[str, Any]) -> bool:

@@ -65,19 +65,18 @@ def test_what_the_tables_say() -> None:
     assert ours[3][2:6] == ("NDCG@10", "literal", "more pages", "-9.1%")
 
 
-def test_a_finished_adapter_is_no_rival_without_a_head() -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"adapter": "adapters/films"},  # which may have a head
+        {"placebo": "shuffled"},
+        {"history": "other"},
+        {"kind": "fused", "inputs": ["rag", "mp-1"]},
+    ],
+)
+def test_what_is_no_rival_of_a_head(changes: dict[str, Any]) -> None:
     run = finished()
-    systems = [
-        {**s, "adapter": "adapters/films"} if s.get("name") == "more pages" else s for s in run.config["systems"]
-    ]
-    told = replace(run, description={**run.description, "config": {**run.config, "systems": systems}})
-    ours = [row for row in paper_view([told]).rows if row[0] == "first"]
-    assert {row[4] for row in ours} == {"rag"}
-
-
-def test_a_placebo_is_no_rival_without_a_head() -> None:
-    run = finished()
-    systems = [{**s, "placebo": "shuffled"} if s.get("name") == "more pages" else s for s in run.config["systems"]]
+    systems = [{**s, **changes} if s.get("name") == "more pages" else s for s in run.config["systems"]]
     told = replace(run, description={**run.description, "config": {**run.config, "systems": systems}})
     assert {row[4] for row in paper_view([told]).rows if row[0] == "first"} == {"rag"}
 
