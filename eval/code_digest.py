@@ -13,6 +13,8 @@ SEARCHING = ("webrec.models", "webrec.nodes", "webrec.tools", "webrec.graph", "w
 TRAINING = (
     "webrec.models",
     "webrec.nodes",
+    "webrec.tools.page",
+    "webrec.tools.reading.sentences",
     "webrec.tools.text_safety",
     "webrec.eval.anyones",
     "webrec.eval.examples",

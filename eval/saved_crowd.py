@@ -8,7 +8,7 @@ import numpy as np
 
 from webrec.cache_folder import cache_root
 from webrec.errors import ConfigurationError
-from webrec.eval.data.build import frozen_examples
+from webrec.eval.data.build import frozen_examples, in_order
 from webrec.eval.data.candidates import Sampling
 from webrec.eval.data.config import DataConfig
 from webrec.eval.data.filtering import filter_dataset
@@ -36,7 +36,8 @@ def make_crowd(
     table = np.stack([features.of(e.history, e.candidates, e.time) for e in examples])
     targets = np.array([e.candidates.index(e.target) for e in examples])
     model = fit_choice(features.names, table, targets, penalty)
-    dataset, _ = filter_dataset(find_source(data.path).load(data.path.name), data.min_interactions)
+    loaded, _ = in_order(data, find_source(data.path).load(data.path.name))
+    dataset, _ = filter_dataset(loaded, data.min_interactions)
     timed = all(taken.time is not None for own in dataset.users.values() for taken in own)
     return SavedCrowd(
         Records(

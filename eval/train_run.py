@@ -15,7 +15,6 @@ from webrec.eval.examples import Example, encode_examples, read_examples
 from webrec.eval.train_config import TrainRunConfig
 from webrec.eval.train_folder import TrainFolder
 from webrec.models.backbone import LoadedAdapter, get_backbone, require_model_extra, sharing_weights
-from webrec.models.mp_head.standardise import evenly
 from webrec.models.packing import EncodedExample
 
 if TYPE_CHECKING:
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
 
 OnEvent = Callable[[dict[str, Any]], None]
 
-BLOCKED_TOKENS = 2048
 MEASURED = 64
 """Prompts that a head measures its inputs on."""
+BLOCKED_TOKENS = 2048
 """Up to here attention on CPUs is trained in plain products, in blocks of rows, which keep their weights; beyond, the fused kernel saves memory."""
 
 
@@ -146,16 +145,21 @@ def prepare(
         encoded.append(ids)
     run = PreparedRun(adapted, *encoded)
     if adapted.head is not None and adapted.head.config.standardise:
-        # At every start, from the untrained adapter and the same prompts, so a resumed run has the same numbers.
+        # At every start, from the untrained adapter and the same prompts: on the same machine a resumed run has the same numbers.
         on_event({"event": "measuring", "prompts": min(MEASURED, len(run.train_set))})
         chosen = evenly(len(run.train_set), MEASURED)
-        adapted.head.measure(adapted.llama, [run.train_set[place].prompt for place in chosen])
+        adapted.head.measure(adapted.peft, [run.train_set[place].prompt for place in chosen])
     if plain.device.type == "cpu" and _longest(run) <= BLOCKED_TOKENS:
         if plain.dtype in {"float32", "int8"}:  # whose activations are float32
             use_blocks(adapted.llama)
         else:
             adapted.llama.set_attn_implementation("eager")
     return run
+
+
+def evenly(count: int, wanted: int) -> list[int]:
+    """`wanted` places of `count`, or all, at even distances."""
+    return [place * count // min(count, wanted) for place in range(min(count, wanted))]
 
 
 def _longest(run: PreparedRun) -> int:

@@ -47,9 +47,7 @@ def frozen_examples(
     sources = source_hashes(source.files)
     name = config.name or config.path.name
     told = config.model_dump(mode="json", exclude={"path"})
-    loaded, tied = source.load(name), 0
-    if config.same_time == "shuffled":
-        loaded, tied = shuffle_same_time(loaded, config.seed)
+    loaded, tied = in_order(config, source.load(name))
     dataset, removed = filter_dataset(loaded, config.min_interactions)
     pages = sorted(set(covered(dataset.items))) if "covered" in config.samplings else []
     made_of = [FORMAT, told, sources, *([pages] if pages else [])]
@@ -72,6 +70,11 @@ def frozen_examples(
             },
         )
     return read_frozen(path, dataset.items, _times(dataset))
+
+
+def in_order(config: DataConfig, dataset: Dataset) -> tuple[Dataset, int]:
+    """The data set with what was taken at the same time as `config` wants it, and how many interactions were shuffled."""
+    return shuffle_same_time(dataset, config.seed) if config.same_time == "shuffled" else (dataset, 0)
 
 
 def _times(dataset: Dataset) -> dict[str, tuple[int, ...]]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from webrec import errors
 from webrec.errors import ConfigurationError, WebRecError
-from webrec.eval.code_digest import TRAINING, code_digest
+from webrec.eval.code_digest import SEARCHING, TRAINING, code_digest
 from webrec.eval.evaluation.config import EvalConfig, system_name
 from webrec.eval.evaluation.plan import Fit, is_tuned
 from webrec.eval.evaluation.remote import RemoteWorker, Shipment, ship, trained_files
@@ -98,7 +98,7 @@ class _RayWorkers:
         told = config.model_dump(mode="json", exclude={"output", "ray"})
         gpus = 0.0 if config.ray is None else config.ray.gpus  # on another device a training is another one
         libraries = {name: version(name) for name in ("torch", "transformers", "peft")}
-        code = [code_digest(), code_digest(TRAINING), libraries]  # what other code trained halfway is not gone on with
+        code = [code_digest((*SEARCHING, *TRAINING)), libraries]  # what other code trained halfway is not gone on with
         self._asked = [told, gpus, {name: material.frozen.digest for name, material in materials.items()}, code]
         self._shipment = Shipment(
             config={**told, "output": "."},

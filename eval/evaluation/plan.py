@@ -76,12 +76,11 @@ def inputs_of(config: EvalConfig) -> set[str]:
 
 def searches(config: EvalConfig, frozen: Mapping[str, FrozenExamples]) -> list[SearchPiece]:
     """Everything that is to be searched for, in order: each retrieval that a system reads, for every example it reads it for."""
-    pieces = []
+    pieces: list[SearchPiece] = []
     for data, examples in frozen.items():
         for retrieval in config.retrievals:
             readers = [system for system in config.systems if retrieval_of(system) == retrieval.name]
-            read = (piece for system in readers for piece in searches_of(config, data, examples, system))
-            pieces += sorted(dict.fromkeys(read), key=lambda piece: piece.part == "tuning" or piece.sampling == MIXED)
+            pieces += dict.fromkeys(p for system in readers for p in searches_of(config, data, examples, system))
     return pieces
 
 
@@ -94,11 +93,12 @@ def searches_of(config: EvalConfig, data: str, examples: FrozenExamples, system:
     sets: list[tuple[str, str]] = [(part, sampling) for part in parts for sampling in examples.samplings]
     if is_tuned(system):
         sets += [("tuning", MIXED), ("validation", MIXED)]
-    return [
-        piece
-        for part, sampling in sets
-        for piece in search_pieces(data, retrieval, part, sampling, len(examples_of(config, examples, part, sampling)))
-    ]
+    pieces = []
+    for part, sampling in sets:
+        mixed = sampling == MIXED
+        count = len(examples_of(config, examples, part, MIXED)) if mixed else examples.count(part)  # type: ignore[arg-type]
+        pieces += search_pieces(data, retrieval, part, sampling, count)
+    return pieces
 
 
 MIXED = "mixed"

@@ -10,7 +10,7 @@ from typing import Any
 
 from webrec.errors import ConfigurationError
 from webrec.eval.evaluation.config import retrieval_of
-from webrec.eval.evaluation.plan import Fit
+from webrec.eval.evaluation.plan import MIXED, Fit
 from webrec.eval.evaluation.search import FOLDER
 from webrec.eval.evaluation.worker import fit_folder
 from webrec.eval.retrieval.found import SearchPiece, read_found
@@ -39,16 +39,19 @@ def take_over(
     own = json.loads(json.dumps(fingerprint))  # as it is written
     copied = False
     for fit in fits:
-        if fit.system.kind == "fused" or _told(own, fit) != _told(
-            theirs, fit
-        ):  # what is fused is quick, and hangs on others
+        alike = _told(own, fit) == _told(theirs, fit)
+        if fit.system.kind == "fused" or not alike:  # what is fused is quick, and hangs on others
             continue
-        read = searches(fit)
+        # Of the validation part, which fused systems alone look at, what the other run needed.
+        read = [
+            p for p in searches(fit) if p.part != "validation" or p.sampling == MIXED or p.path(other / FOLDER).exists()
+        ]
         if not _read_alike(read, other / FOLDER, output / FOLDER):
             continue
         for searched in read:
             if not (target := searched.path(output / FOLDER)).exists():
                 _copy(searched.path(other / FOLDER), target)
+                copied = True
         for piece in (*fit.fitting, *fit.pieces):
             source, target = piece.path(other / "rows"), piece.path(output / "rows")
             if source.exists() and not target.exists():
@@ -69,12 +72,12 @@ def _read_alike(pieces: Sequence[SearchPiece], theirs: Path, own: Path) -> bool:
     """Whether `theirs` holds what was found for all `pieces`, and `own` nothing else of them."""
     if not all(piece.path(theirs).exists() for piece in pieces):
         return False
-    return all(
-        {key: one.pages for key, one in read_found(theirs, [piece]).items()}
-        == {key: one.pages for key, one in read_found(own, [piece]).items()}
-        for piece in pieces
-        if piece.path(own).exists()
-    )
+    both = [piece for piece in pieces if piece.path(own).exists()]
+    try:
+        found = [{key: one.pages for key, one in read_found(folder, both).items()} for folder in (theirs, own)]
+    except ConfigurationError:
+        return False  # damaged
+    return found[0] == found[1]
 
 
 def _told(fingerprint: Mapping[str, Any], fit: Fit) -> list[Any]:

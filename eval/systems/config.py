@@ -48,6 +48,18 @@ class SystemConfig(BaseModel):
         description="Name in tables and files: letters, digits, dots, dashes; unset takes the kind.",
     )
 
+    @model_validator(mode="after")
+    def _of_a_history(self) -> Self:
+        kind = getattr(self, "kind", "")
+        if self.history == "other" and kind in _READ_NO_HISTORY:
+            raise ValueError(f"history: {kind} reads none, so another user's is no placebo; leave it out")
+        return self
+
+
+_READ_NO_HISTORY = frozenset(
+    {"random", "popularity", "inverse_popularity", "page_exists", "page_count", "title_in_pages"}
+)
+
 
 class RandomConfig(SystemConfig):
     """Chance."""

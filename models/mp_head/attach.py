@@ -162,15 +162,16 @@ def attention_hook(layer: int) -> Callable[..., Any]:
     return hook
 
 
-def measuring_hook(given: Moments, asked: Moments) -> Callable[..., Any]:
+def measuring_hook(given: Moments, asked: Moments, virtual_tokens: int) -> Callable[..., Any]:
     """After an attention that has a head: count in what the head is given (keys beside values) and asked (queries), token by token."""
 
     def hook(attention: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         head: HeadLayer = attention.mp_head
         hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
         rotary = kwargs.get("position_embeddings") if head.config.rotary else None
-        given.add(torch.cat(_keys_and_values(attention, head, hidden, rotary), -1).flatten(0, 1))
-        asked.add(_query(attention, head, hidden, rotary).flatten(0, 1))
+        of_nodes = torch.cat(_keys_and_values(attention, head, hidden, rotary), -1)
+        given.add(of_nodes[:, virtual_tokens:].flatten(0, 1))
+        asked.add(_query(attention, head, hidden, rotary)[:, virtual_tokens:].flatten(0, 1))
 
     return hook
 

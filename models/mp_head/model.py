@@ -89,36 +89,43 @@ class MPHead(nn.Module):
 
     @torch.no_grad()
     def measure(self, model: Any, prompts: Iterable[Sequence[int]]) -> MPHead:
-        """Measure what `standardise` shifts and scales by on `prompts` (token ids) of `model`, which carries this head; returns the head.
+        """Measure what `standardise` shifts and scales by on `prompts` (token ids); returns the head.
 
-        To be called once, before training: whoever trains with `webrec train` need not. Some dozens of prompts are enough. Raises
+        `model`: the one that carries this head; a PEFT model with its soft prompt, whose own tokens are not counted. To be called once,
+        before training: whoever trains with `webrec train` need not. Some dozens of prompts are enough. Raises
         `ConfigurationError` where the head is not attached or does not standardise, `ValueError` without prompts.
         """
         if not self.attached or not self.config.standardise:
             missing = "attach it to a model first" if self.config.standardise else "set standardise"
             raise ConfigurationError(f"head: it measures nothing; {missing}")
         decoder = llama_of(model).model
+        embedding = soft_prompt(model)
+        virtual = torch.zeros(0, self.shape.hidden) if embedding is None else embedding.weight
         moments = {number: (Moments(), Moments()) for number in self.config.layers}
         hooks = [
-            decoder.layers[number].self_attn.register_forward_hook(measuring_hook(*both), with_kwargs=True)
+            decoder.layers[number].self_attn.register_forward_hook(
+                measuring_hook(*both, len(virtual)), with_kwargs=True
+            )
             for number, both in moments.items()
         ]
         training = decoder.training
         decoder.eval()
         try:
             for prompt in prompts:
-                ids = torch.tensor([list(prompt)], device=decoder.embed_tokens.weight.device)
-                decoder(input_ids=ids, use_cache=False, **{NODE_MASK: torch.ones_like(ids, dtype=torch.bool)})
+                words = decoder.embed_tokens(torch.tensor(list(prompt), device=decoder.embed_tokens.weight.device))
+                given = torch.cat([virtual.to(words), words])[None]
+                mask = torch.arange(given.shape[1], device=words.device)[None] >= len(virtual)
+                decoder(inputs_embeds=given, use_cache=False, **{NODE_MASK: mask})
         finally:
             decoder.train(training)
             for hook in hooks:
                 hook.remove()
-        for number, (given, asked) in moments.items():
+        for number, (of_nodes, of_queries) in moments.items():
             layer = self._head_layers()[number]
             assert layer.given is not None
             assert layer.asked is not None
-            layer.given.set(given)
-            layer.asked.set(asked)
+            layer.given.set(of_nodes)
+            layer.asked.set(of_queries)
         return self
 
     def check_fit(self, llama: Any) -> None:

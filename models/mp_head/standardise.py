@@ -6,7 +6,6 @@ of their power. Entities made of them are all nearly one, whatever the token, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -55,7 +54,7 @@ class Moments:
 
     def add(self, rows: Tensor) -> None:
         """Count (n, width) rows in."""
-        rows = rows.detach().double()
+        rows = rows.detach().to("cpu", torch.float64)  # not every device has float64
         count, mean = len(rows), rows.mean(0)
         spread = (rows - mean).square().sum(0)
         if self._mean is None or self._spread is None:
@@ -71,8 +70,3 @@ class Moments:
         if self._mean is None or self._spread is None:
             raise ValueError("prompts: there is none to measure; give at least one")
         return self._mean, self._spread / self.count
-
-
-def evenly(count: int, wanted: int) -> Sequence[int]:
-    """`wanted` places of `count`, or all, at even distances."""
-    return [place * count // min(count, wanted) for place in range(min(count, wanted))]

@@ -11,6 +11,7 @@ import pytest
 
 from webrec.errors import ConfigurationError
 from webrec.eval.train_config import TrainRunConfig, read_config
+from webrec.eval.train_run import evenly
 from webrec.models.config import LoraTuning, SoftPromptTuning
 from webrec.models.mp_head.config import MPHeadConfig
 
@@ -129,3 +130,14 @@ def test_every_setting_has_a_help_text() -> None:
 def test_it_needs_no_torch() -> None:
     code = "import sys, webrec.eval.train_config, webrec.eval.train_folder, webrec.cli.train; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_settings_and_errors_need_no_torch() -> None:
+    """`webrec train` without the extra says so: what it imports before must come without."""
+    code = "import sys; sys.modules['torch'] = None; import webrec.eval.train_run, webrec.eval.train_config"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(("count", "wanted", "places"), [(10, 3, [0, 3, 6]), (2, 64, [0, 1]), (4, 4, [0, 1, 2, 3])])
+def test_places_at_even_distances(count: int, wanted: int, places: list[int]) -> None:
+    assert evenly(count, wanted) == places

@@ -112,6 +112,11 @@ def test_scores_by_item(config: EvalConfig) -> None:
             "has the input 'popularity', which no system before",
         ),
         (["popularity", {"kind": "fused", "history": "other"}], "history: a fused system has its inputs' histories"),
+        ([{"kind": "popularity", "history": "other"}], "history: popularity reads none"),
+        (
+            [{"kind": "llm", "history": "other", "retrieval": "r"}],
+            "history: it is other, and the pages are the user's own",
+        ),
         ([{"kind": "fused", "evidence": []}], "evidence: a fused system needs some, or inputs"),
     ],
 )

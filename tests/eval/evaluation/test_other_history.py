@@ -31,6 +31,13 @@ def test_everybody_has_the_history_of_one_other(users: int) -> None:
     assert with_other_histories(asked[::-1])[::-1] == given
 
 
+def test_candidates_are_no_part_of_it() -> None:
+    asked = [replace(examples(2, 1)[0], candidates=("h1", "b")), *examples(2, 1)[1:]]
+    assert [example.history for example in with_other_histories(asked)] == [("h",), ("h0", "h")]
+    alone = [replace(asked[0], candidates=("h1", "h")), asked[1]]
+    assert with_other_histories(alone)[0].history == ("h1", "h"), "an empty history would be no question"
+
+
 def test_of_one_user_there_is_no_other() -> None:
     with pytest.raises(ConfigurationError, match="history: there is one user"):
         with_other_histories(examples(1))

@@ -250,6 +250,14 @@ def test_rows_of_other_pages_are_not_taken_over(tmp_path: Path, tiny_bytes: Path
     (third.output / "run.json").write_text(json.dumps({**told, "starts": told["starts"][:1]}))
     run.evaluate(third, on_event=hear)
     assert {entry for entry in asked if entry.startswith("answered")} == {"answered title_in_pages"}
+    # Who reads is fused of in this run alone: what the test part read is taken, what the validation part reads is searched.
+    asked.clear()
+    fused = [*reads["systems"], {"kind": "fused", "evidence": [], "inputs": ["title_in_pages"]}]
+    fourth = write_config(tmp_path, output="fourth", take_from="first", **settings | {"systems": fused})
+    run.evaluate(read_eval_config(fourth), on_event=hear)
+    assert "searched" in asked
+    assert [json.loads((tmp_path / "fourth" / "run.json").read_text())["taken"][0]["from"]] == ["first"]
+    assert asked.count("answered title_in_pages") == len(list((tmp_path / "fourth").rglob("rows_fitting/**/*.parquet")))
 
 
 def test_what_was_taken_over_is_told(config: EvalConfig, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from webrec.errors import ConfigurationError
 from webrec.models.mp_head.config import MPHeadConfig
 from webrec.models.mp_head.model import MPHead
-from webrec.models.mp_head.standardise import Moments, Standardise, evenly
+from webrec.models.mp_head.standardise import Moments, Standardise
 
-from .attached import load, tokens, tuned
+from .attached import TUNINGS, VIRTUAL, load, tokens, tuned
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -51,16 +51,13 @@ def test_rows_that_are_all_the_same() -> None:
     assert standardise(torch.ones(1, 2)).tolist() == [[0.0, 0.0]]
 
 
-@pytest.mark.parametrize(("count", "wanted", "places"), [(10, 3, [0, 3, 6]), (2, 64, [0, 1]), (4, 4, [0, 1, 2, 3])])
-def test_places_at_even_distances(count: int, wanted: int, places: list[int]) -> None:
-    assert list(evenly(count, wanted)) == places
-
-
+@pytest.mark.parametrize("tuning", TUNINGS)
 @pytest.mark.parametrize("rotary", [False, True])
-def test_measured_inputs_have_mean_0_and_variance_1(tiny_llama: Path, rotary: bool) -> None:
+def test_measured_inputs_have_mean_0_and_variance_1(tiny_llama: Path, rotary: bool, tuning: str) -> None:
     """Over the tokens of the prompts, and whatever the head's gate: it is measured before it adds anything."""
     llama = load(tiny_llama)
-    model = tuned(llama).train()
+    model = tuned(llama, tuning).train()
+    virtual = VIRTUAL if tuning == "prompt" else 0
     config = MPHeadConfig(kind="pairwise", layers=(0, 1), standardise=True, rotary=rotary)
     head = MPHead(config, llama.config).attach(model).double()
     prompts = [tokens(llama, 1, length, seed=length)[0].tolist() for length in (5, 9, 12)]
@@ -74,7 +71,7 @@ def test_measured_inputs_have_mean_0_and_variance_1(tiny_llama: Path, rotary: bo
             assert isinstance(module, Standardise)
             module.register_forward_hook(
                 lambda _module, _inputs, output, key=f"{name} {number}": seen.setdefault(key, []).append(
-                    output.detach().flatten(0, -2)
+                    output.detach()[:, virtual:].flatten(0, -2)
                 )
             )
     model.eval()
