@@ -190,6 +190,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "web_cells_beauty": cells("web_and_crowd_beauty"),
         "language_models": planned_and_cells("language_models"),
         "seeds": planned_and_cells("seeds"),
+        "standardised": planned_and_cells("standardised"),
         "language_models_first": planned("language_models_first"),
         "kept_state": cells("kept_state"),
         "heads": planned_and_cells("heads"),
