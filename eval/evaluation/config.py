@@ -15,7 +15,7 @@ from webrec.eval.retrieval.config import CorpusConfig, RetrievalConfig
 from webrec.eval.retrieval.corpus import resolved_corpus
 from webrec.eval.run_folder import RUN_FILE
 from webrec.eval.settings_file import read_settings, sentence
-from webrec.eval.systems.config import NEED_CORPUS, AnySystem, FusedConfig, LanguageModelConfig
+from webrec.eval.systems.config import AnySystem, FusedConfig, LanguageModelConfig, needs_corpus
 
 _Told = TypeVar("_Told", bound=BaseModel)
 
@@ -122,7 +122,7 @@ class EvalConfig(BaseModel):
                     raise ValueError(
                         f"systems: {system_name(system)} has the input {other!r}, which no system before it is called; list it first"
                     )
-            if system.kind in NEED_CORPUS and (
+            if needs_corpus(system) and (
                 lacking := next((n for n in names_of(self) if n not in self.corpora), None)
             ):
                 raise ValueError(f"corpora: {lacking} has none, and {system_name(system)} looks at its pages; add one")

@@ -28,7 +28,7 @@ from webrec.eval.parquet import write_whole
 from webrec.eval.retrieval.corpus import Corpus, build_corpus
 from webrec.eval.retrieval.found import found_table
 from webrec.eval.run_folder import RunFolder
-from webrec.eval.systems.config import PageSimilarityConfig, Readings, TitleSimilarityConfig
+from webrec.eval.systems.config import LearnedSimilarityConfig, PageSimilarityConfig, Readings, TitleSimilarityConfig
 from webrec.eval.systems.fused import WEIGHTS
 from webrec.models.config import BackboneConfig
 
@@ -237,7 +237,7 @@ def description(
             | {
                 f"{type(s).__name__} {system_name(s)}": folder_identity(s.model)
                 for s in config.systems
-                if isinstance(s, TitleSimilarityConfig | PageSimilarityConfig)
+                if isinstance(s, LearnedSimilarityConfig | TitleSimilarityConfig | PageSimilarityConfig)
             },
             "corpora": {name: corpus.digest for name, corpus in corpora.items()},
             "retrievals": {

@@ -23,7 +23,7 @@ from webrec.eval.retrieval.corpus import Corpus
 from webrec.eval.retrieval.found import SearchPiece, read_found
 from webrec.eval.retrieval.page_source import PageSource
 from webrec.eval.retrieval.retrieve import Retrieved
-from webrec.eval.systems.config import LanguageModelConfig, Readings
+from webrec.eval.systems.config import LanguageModelConfig, Readings, reads_about_items
 from webrec.nodes.prompt import User, taste_prompt
 
 FOLDER = "found"
@@ -83,7 +83,7 @@ def readings_of(config: EvalConfig, data: str, frozen: FrozenExamples, corpus: C
     )
     fused = any(system.kind == "fused" for system in config.systems)
     fitting = [e for s in frozen.samplings for e in frozen.examples("validation", s)] if fused else []
-    texts = corpus.texts_of() if corpus and any(s.kind == "page_similarity" for s in config.systems) else {}
+    texts = corpus.texts_of() if corpus and any(map(reads_about_items, config.systems)) else {}
     return Readings(found, {} if corpus is None else corpus.pages_of(), texts, tuning, validating, fitting)
 
 

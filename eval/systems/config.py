@@ -19,6 +19,7 @@ from webrec.eval.systems.counting import IdOrder, InversePopularity, Popularity,
 from webrec.eval.systems.fused import EVIDENCE, Evidence, Fused, Scores
 from webrec.eval.systems.item_knn import ItemKNN
 from webrec.eval.systems.language_model import LanguageModel
+from webrec.eval.systems.learned_similarity import LearnedSimilaritySystem
 from webrec.eval.systems.page_counting import PageCount, TitleInPages
 from webrec.eval.systems.sasrec import SASRec
 from webrec.eval.systems.system import System
@@ -175,6 +176,29 @@ class PageSimilarityConfig(CountingConfig):
     )
 
 
+class LearnedSimilarityConfig(SystemConfig):
+    """How alike items are, learned from what followed what (docs/crowd.md)."""
+
+    kind: Literal["learned_similarity"] = Field(
+        default="learned_similarity", description="Sentence embeddings, mapped so that what follows what is alike."
+    )
+    reads: Literal["titles", "pages"] = Field(
+        default="titles", description="titles, or pages: titles with the first page about each, if there is one."
+    )
+    model: str = Field(
+        default=MINILM, description="minilm, or a folder or hub id in the layout of sentence-transformers."
+    )
+    max_length: int = Field(default=10, ge=1, le=1000, description="Last items of a history that are read.")
+    negatives: int = Field(
+        default=512, ge=1, le=100_000, description="Other items, drawn evenly, that each step tells the targets from."
+    )
+    dropout: float = Field(default=0.2, ge=0, lt=1, description="Share of a history left out in training.")
+    epochs: int = Field(default=30, ge=1, le=10_000, description="Passes over the training set at most.")
+    patience: int = Field(default=3, ge=1, description="Epochs without a better validation NDCG@10 before it stops.")
+    batch: int = Field(default=256, ge=1, description="Targets a step.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Adam's learning rate.")
+
+
 class LanguageModelConfig(SystemConfig, BackboneConfig):
     """A LLaMA that is asked with titles, and with pages if it has a retrieval."""
 
@@ -248,6 +272,7 @@ AnySystem = Annotated[
     | TitleInPagesConfig
     | TitleSimilarityConfig
     | PageSimilarityConfig
+    | LearnedSimilarityConfig
     | LanguageModelConfig
     | FusedConfig,
     Field(discriminator="kind"),
@@ -258,11 +283,21 @@ SMALL_PIECES = {"llm": 16}
 
 def is_learned(system: AnySystem) -> bool:
     """Whether its scores depend on the training seed."""
-    return system.kind in {"random", "sasrec"} or (system.kind == "llm" and bool(system.tune or system.placebo))
+    if isinstance(system, LanguageModelConfig):
+        return bool(system.tune or system.placebo)
+    return system.kind in {"random", "sasrec", "learned_similarity"}
 
 
-NEED_CORPUS = frozenset({"page_exists", "page_count", "page_similarity"})
-"""Kinds that look at the pages of the data set's corpus."""
+def reads_about_items(system: AnySystem) -> bool:
+    """Whether it reads what the corpus says of items."""
+    if isinstance(system, LearnedSimilarityConfig):
+        return system.reads == "pages"
+    return system.kind == "page_similarity"
+
+
+def needs_corpus(system: AnySystem) -> bool:
+    """Whether it looks at the pages of the data set's corpus itself, without a search."""
+    return reads_about_items(system) or system.kind in {"page_exists", "page_count"}
 
 
 @dataclass(frozen=True)
@@ -312,6 +347,9 @@ def build_system(
     settings = config.model_dump(exclude={"kind", "name", "history"})
     if config.kind == "sasrec":
         return SASRec(**settings, threads=threads, folder=folder)
+    if isinstance(config, LearnedSimilarityConfig):
+        texts = readings.texts_of if settings.pop("reads") == "pages" else None
+        return LearnedSimilaritySystem(texts, **settings, threads=threads, folder=folder)
     if config.kind == "fused":
         return Fused(readings.fitting, **settings, scores=scores, folder=folder)
     if config.kind == "llm":

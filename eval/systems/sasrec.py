@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from webrec.errors import ConfigurationError
 from webrec.eval.data.dataset import RankingExample, TrainingData
-from webrec.eval.metrics.ranking import ndcg, target_ranks
-from webrec.eval.systems.sasrec_checkpoint import Checkpoint, Epoch
+from webrec.eval.systems.epoch_checkpoint import Checkpoint, Epoch
+from webrec.eval.systems.epochs import Plan, example_told, mean_ndcg, train
 from webrec.eval.systems.sasrec_network import build_network, hidden_states, item_vectors, left_padded
-from webrec.eval.systems.sasrec_training import Plan, train, windows
+from webrec.eval.systems.sasrec_training import batch_loss, windows
 from webrec.eval.systems.system import NotFittedError
 from webrec.models.threads import torch_threads
 
@@ -75,16 +76,21 @@ class SASRec:
         pieces = windows(sequences, int(self._shape["max_length"]))
         if not pieces:
             raise ConfigurationError("training holds no user with two items, so SASRec has nothing to learn from")
-        plan = Plan(**{**_fields(self._plan), "seed": seed})
+        plan = replace(self._plan, seed=seed)
         checkpoint = None
         if self._folder is not None:
-            told = [self._shape, _fields(plan), sorted(training.items), sequences, [_told(e) for e in validation]]
+            told = [self._shape, plan.told(), sorted(training.items), sequences, list(map(example_told, validation))]
             checkpoint = Checkpoint(self._folder, hashlib.sha256(json.dumps(told).encode()).hexdigest())
         with torch_threads(self._threads), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._network = build_network(len(self._numbers), **self._shape)
             value = (lambda: self._value(validation)) if validation else None
-            self.curve = train(self._network, pieces, len(self._numbers), plan, value, checkpoint)
+
+            def loss_of(batch: Sequence[Sequence[int]]) -> tuple[torch.Tensor, int]:
+                targets = sum(len(piece) - 1 for piece in batch)
+                return batch_loss(self._network, batch, len(self._numbers)), targets
+
+            self.curve = train(self._network, pieces, loss_of, plan, value, checkpoint)
 
     def rank(self, example: RankingExample) -> list[float]:
         """Dot products of what comes next with the candidates' vectors. Raises `ConfigurationError` on an unknown item."""
@@ -120,21 +126,6 @@ class SASRec:
             ]
 
     def _value(self, validation: Sequence[RankingExample]) -> float:
-        scores = [
-            row
-            for start in range(0, len(validation), _AT_ONCE)
-            for row in self._scores(validation[start : start + _AT_ONCE])
-        ]
-        values = [
-            float(ndcg(target_ranks([row], [example.candidates.index(example.target)]), 10)[0])
-            for row, example in zip(scores, validation, strict=True)
-        ]
-        return sum(values) / len(values)
-
-
-def _fields(plan: Plan) -> dict[str, Any]:
-    return {name: getattr(plan, name) for name in Plan.__slots__}
-
-
-def _told(example: RankingExample) -> list[Any]:
-    return [example.history, example.candidates, example.target]
+        starts = range(0, len(validation), _AT_ONCE)
+        scores = [row for start in starts for row in self._scores(validation[start : start + _AT_ONCE])]
+        return mean_ndcg(scores, validation)

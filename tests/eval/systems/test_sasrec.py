@@ -16,7 +16,7 @@ from webrec.errors import ConfigurationError, MissingExtraError, TrainingError
 from webrec.eval.metrics.ranking import metric_values, target_ranks
 from webrec.eval.systems.counting import Popularity
 from webrec.eval.systems.sasrec import SASRec
-from webrec.eval.systems.sasrec_checkpoint import CURVE
+from webrec.eval.systems.epoch_checkpoint import CURVE
 from webrec.eval.systems.sasrec_network import build_network, hidden_states, item_vectors, left_padded
 from webrec.eval.systems.sasrec_training import batch_loss, windows
 
@@ -90,13 +90,13 @@ def test_the_loss_is_the_cross_entropy_over_all_items() -> None:
 
 KILLED = """
 import json, os
-from webrec.eval.systems import sasrec_checkpoint
-keep = sasrec_checkpoint.Checkpoint.keep
+from webrec.eval.systems import epoch_checkpoint
+keep = epoch_checkpoint.Checkpoint.keep
 def kept(self, network, optimiser, best, curve):
     if len(curve) == {epoch} and {before}: os.kill(os.getpid(), 9)
     keep(self, network, optimiser, best, curve)
     if len(curve) == {epoch}: os.kill(os.getpid(), 9)
-sasrec_checkpoint.Checkpoint.keep = kept
+epoch_checkpoint.Checkpoint.keep = kept
 from webrec.eval.systems.sasrec import SASRec
 from webrec.eval.data.dataset import Item, RankingExample, TrainingData
 told = json.load(open({told!r}))
@@ -176,7 +176,7 @@ def test_a_folder_of_other_data_or_settings_is_refused(tmp_path: Path) -> None:
         (small(epochs=1, folder=tmp_path), chain(users=30)[0], 0),
         (small(epochs=1, folder=tmp_path), TRAINING, 1),
     ):
-        with pytest.raises(ConfigurationError, match="holds SASRec of other data or settings"):
+        with pytest.raises(ConfigurationError, match="holds a training on other data or with other settings"):
             system.fit(training, seed)
     assert json.loads((tmp_path / CURVE).read_text())["curve"]
 

@@ -1,4 +1,4 @@
-"""Where SASRec's training is kept: the weights and the curve after each epoch."""
+"""Where a network's training is kept: the weights and the curve after each epoch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Checkpoint:
         kept = json.loads(path.read_text("utf-8"))
         if kept["identity"] != self.identity:
             raise ConfigurationError(
-                f"folder: {self.folder} holds SASRec of other data or settings; give another folder"
+                f"folder: {self.folder} holds a training on other data or with other settings; give another folder"
             )
         curve = [Epoch(**epoch) for epoch in kept["curve"]]
         tensors = load_file(self._tensors(len(curve)))
