@@ -83,7 +83,10 @@ def eval_tables() -> str:
             RetrievalConfig,
         ),
         ("Each entry of `systems` may be a kind alone, or a table with `kind` and:", SystemConfig),
-        ("Every kind that counts (all but `random`, `id_order`, `sasrec`, `learned_similarity`, `llm`, `fused`) also has:", CountingConfig),
+        (
+            "Every kind that counts (all but `random`, `id_order`, `sasrec`, `learned_similarity`, `llm`, `fused`) also has:",
+            CountingConfig,
+        ),
         ("With `kind: co_occurrence`:", CoOccurrenceConfig),
         ("With `kind: sasrec`:", SASRecConfig),
         ("With `kind: title_in_pages`:", TitleInPagesConfig),

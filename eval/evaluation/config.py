@@ -122,9 +122,7 @@ class EvalConfig(BaseModel):
                     raise ValueError(
                         f"systems: {system_name(system)} has the input {other!r}, which no system before it is called; list it first"
                     )
-            if needs_corpus(system) and (
-                lacking := next((n for n in names_of(self) if n not in self.corpora), None)
-            ):
+            if needs_corpus(system) and (lacking := next((n for n in names_of(self) if n not in self.corpora), None)):
                 raise ValueError(f"corpora: {lacking} has none, and {system_name(system)} looks at its pages; add one")
         for data in self.data:
             for reader, seen in _histories(self):

@@ -20,6 +20,8 @@ from webrec.eval.retrieval.config import CorpusConfig, PagesConfig
 from webrec.tools.providers.local_index import read_pages
 
 LAYOUT = 2
+TEXT = 400
+"""Characters of a page that stand for the item it is about."""
 PAGES, ABOUT = "pages.jsonl", "about.json"
 _Page = tuple[dict[str, Any], tuple[str, ...], str]
 """A page, the items it is about, and the name of its source."""
@@ -50,7 +52,7 @@ class Corpus:
                 found[item_id] = found.get(item_id, 0) + 1
         return found
 
-    def texts_of(self, characters: int = 400) -> dict[str, str]:
+    def texts_of(self, characters: int = TEXT) -> dict[str, str]:
         """The beginning of the first page about each item."""
         found: dict[str, str] = {}
         with self.path.open(encoding="utf-8") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +16,7 @@ from webrec.eval.retrieval.page_source import PageSource, Placebo
 from webrec.eval.retrieval.retrieve import Retrieved
 from webrec.eval.systems.co_occurrence import CoOccurrence
 from webrec.eval.systems.counting import IdOrder, InversePopularity, Popularity, Random
+from webrec.eval.systems.epoch_checkpoint import Epoch
 from webrec.eval.systems.fused import EVIDENCE, Evidence, Fused, Scores
 from webrec.eval.systems.item_knn import ItemKNN
 from webrec.eval.systems.language_model import LanguageModel
@@ -188,6 +189,10 @@ class LearnedSimilarityConfig(SystemConfig):
     model: str = Field(
         default=MINILM, description="minilm, or a folder or hub id in the layout of sentence-transformers."
     )
+    offsets: bool = Field(
+        default=True,
+        description="Whether an item has something of its own beside its text, for what is not written there.",
+    )
     max_length: int = Field(default=10, ge=1, le=1000, description="Last items of a history that are read.")
     negatives: int = Field(
         default=512, ge=1, le=100_000, description="Other items, drawn evenly, that each step tells the targets from."
@@ -345,11 +350,15 @@ def build_system(
         counting = _counting(config, readings, threads)
         return TiesByHash(counting) if config.ties == "hash" else counting
     settings = config.model_dump(exclude={"kind", "name", "history"})
+
+    def on_epoch(epoch: Epoch) -> None:
+        on_event({"event": "epoch", **asdict(epoch)})
+
     if config.kind == "sasrec":
-        return SASRec(**settings, threads=threads, folder=folder)
+        return SASRec(**settings, threads=threads, folder=folder, on_epoch=on_epoch)
     if isinstance(config, LearnedSimilarityConfig):
         texts = readings.texts_of if settings.pop("reads") == "pages" else None
-        return LearnedSimilaritySystem(texts, **settings, threads=threads, folder=folder)
+        return LearnedSimilaritySystem(texts, **settings, threads=threads, folder=folder, on_epoch=on_epoch)
     if config.kind == "fused":
         return Fused(readings.fitting, **settings, scores=scores, folder=folder)
     if config.kind == "llm":

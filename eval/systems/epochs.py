@@ -40,11 +40,12 @@ def train(
     plan: Plan,
     validate: Callable[[], float] | None,
     checkpoint: Checkpoint | None,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> list[Epoch]:
     """Adam until `plan.epochs`, or until `validate` has not risen for `plan.patience` of them; the best weights stay.
 
     `loss_of`: of a batch, the mean over its targets (nats), and how many there are. With a `checkpoint`, a run that was cut short
-    goes on after its last whole epoch, with the numbers it would have had. Raises `TrainingError` if the loss is no number.
+    goes on after its last whole epoch, with the numbers it would have had. `on_epoch` hears of each. Raises `TrainingError` if the loss is no number.
     """
     import torch
 
@@ -72,6 +73,7 @@ def train(
         curve.append(Epoch(epoch, total / count, value, round(time.perf_counter() - started, 3)))
         if checkpoint:
             checkpoint.keep(network, optimiser, best, curve)
+        on_epoch(curve[-1])
     if best:
         network.load_state_dict(best)
     network.eval()

@@ -13,7 +13,7 @@ import numpy as np
 from webrec.errors import ConfigurationError
 from webrec.eval.data.dataset import Item, RankingExample, TrainingData
 from webrec.eval.systems.system import NotFittedError
-from webrec.tools.crowd.choice import ChoiceModel, fit_choice
+from webrec.tools.crowd.choice import ChoiceModel, fit_choice, with_ranks
 from webrec.tools.crowd.features import COUNTED, DESCRIBED, TIMED, CrowdFeatures
 from webrec.tools.crowd.pairs import Floats
 from webrec.tools.crowd.records import ItemFacts, Records
@@ -119,8 +119,7 @@ class Fused:
             columns += [found[:, place] for place in self._chosen]
         for name in self._inputs:
             assert self._scores is not None
-            scores = np.array(self._scores.of(name, example), np.float64)
-            columns += [scores, within_ranks(scores)]
+            columns += with_ranks(np.array(self._scores.of(name, example), np.float64))
         return np.stack(columns, axis=1)
 
     def _keep(self) -> None:
@@ -149,13 +148,6 @@ def records_of(training: TrainingData) -> Records:
 def item_facts(items: Mapping[str, Item]) -> dict[str, ItemFacts]:
     """What counting reads of items."""
     return {i: ItemFacts(item.title, item.brand, item.categories, item.year) for i, item in items.items()}
-
-
-def within_ranks(scores: Floats) -> Floats:
-    """The share of the other candidates that each is above, equal ones counting half."""
-    above = (scores[:, None] > scores[None, :]).sum(1) + ((scores[:, None] == scores[None, :]).sum(1) - 1) / 2
-    ranks: Floats = above / max(1, len(scores) - 1)
-    return ranks
 
 
 def _half(user: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,8 +32,8 @@ class LearnedSimilaritySystem(OneByOne):
     """Sentence embeddings of titles, or of titles and pages, and what of them tells which item comes next.
 
     `texts`: what pages say of items; None reads titles alone. An item is known by its text, so one that nobody took in training is
-    compared like any other; what it learns of single items is how often they are taken. `max_length`: last items of a history that are read.
-    `negatives`: other items that a step tells the targets from. `patience`, `threads`, `folder`: as of `SASRec`. Raises
+    compared like any other. `offsets`: whether items have something of their own beside it. `max_length`: last items of a history that are read.
+    `negatives`: other items that a step tells the targets from. `patience`, `threads`, `folder`, `on_epoch`: as of `SASRec`. Raises
     `BackboneError` from `fit` where the encoder's weights cannot be had.
     """
 
@@ -44,6 +44,7 @@ class LearnedSimilaritySystem(OneByOne):
         texts: Mapping[str, str] | None = None,
         *,
         model: str = MINILM,
+        offsets: bool = True,
         max_length: int = 10,
         negatives: int = 512,
         dropout: float = 0.2,
@@ -53,12 +54,14 @@ class LearnedSimilaritySystem(OneByOne):
         learning_rate: float = 1e-3,
         threads: int = 1,
         folder: Path | str | None = None,
+        on_epoch: Callable[[Epoch], None] = lambda _: None,
     ) -> None:
-        self._texts, self._model = texts or {}, model
+        self._texts, self._model, self._offsets = texts or {}, model, offsets
         self._length, self._negatives, self._dropout = max_length, negatives, dropout
         self._plan = Plan(epochs, patience, batch, learning_rate, seed=0)
         self._threads = threads
         self._folder = None if folder is None else Path(folder)
+        self._on_epoch = on_epoch
         self._numbers: dict[str, int] = {}
         self.learned: LearnedSimilarity | None = None
         self.curve: list[Epoch] = []
@@ -78,7 +81,7 @@ class LearnedSimilaritySystem(OneByOne):
         with torch_threads(self._threads), torch.random.fork_rng(devices=[]):
             vectors = self._vectors(training)
             checkpoint = self._checkpoint(plan, vectors, pieces, validation)
-            network = SimilarityNetwork(vectors, self._length)
+            network = SimilarityNetwork(vectors, self._length, offsets=self._offsets)
 
             def loss_of(batch: Sequence[Piece]) -> tuple[torch.Tensor, int]:
                 return network.loss(batch, self._negatives, self._dropout), len(batch)
@@ -87,7 +90,9 @@ class LearnedSimilaritySystem(OneByOne):
                 learned = network.learned()
                 return mean_ndcg([self._scores(learned, example) for example in validation], validation)
 
-            self.curve = train(network, pieces, loss_of, plan, value if validation else None, checkpoint)
+            self.curve = train(
+                network, pieces, loss_of, plan, value if validation else None, checkpoint, self._on_epoch
+            )
             self.learned = network.learned()
 
     def rank(self, example: RankingExample) -> list[float]:
@@ -115,9 +120,7 @@ class LearnedSimilaritySystem(OneByOne):
         ]
 
     def _vectors(self, training: TrainingData) -> Vectors:
-        texts = [
-            " ".join(filter(None, (training.items[item].title, self._texts.get(item)))) for item in self._numbers
-        ]
+        texts = [" ".join(filter(None, (training.items[item].title, self._texts.get(item)))) for item in self._numbers]
         return encode_kept(open_content_store(), get_sentence_encoder(self._model))(texts)
 
     def _checkpoint(
@@ -125,6 +128,6 @@ class LearnedSimilaritySystem(OneByOne):
     ) -> Checkpoint | None:
         if self._folder is None:
             return None
-        shape = [self._length, self._negatives, self._dropout, plan.told(), list(self._numbers)]
+        shape = [self._offsets, self._length, self._negatives, self._dropout, plan.told(), list(self._numbers)]
         told = json.dumps([shape, pieces, list(map(example_told, validation))]).encode()
         return Checkpoint(self._folder, hashlib.sha256(told + vectors.tobytes()).hexdigest())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ class SASRec:
     Settings are those of the paper for sparse data (width 50, two blocks of one head, dropout .5, Adam with beta2 .98, batch
     128), but the loss is the cross-entropy over all items, which is the stronger rival (Klenitskiy and Vasilev 2023).
     `patience`: epochs without a better NDCG@10 on the validation examples after which to stop; without such examples all
-    `epochs` are run. `threads`: CPU threads while it works. `folder`: where each epoch is kept and a cut-off run resumed.
+    `epochs` are run. `threads`: CPU threads while it works. `folder`: where each epoch is kept and a cut-off run resumed. `on_epoch` hears of each.
     Raises `MissingExtraError` from `fit` without the library.
     """
 
@@ -47,6 +47,7 @@ class SASRec:
         learning_rate: float = 1e-3,
         threads: int = 1,
         folder: Path | str | None = None,
+        on_epoch: Callable[[Epoch], None] = lambda _: None,
     ) -> None:
         numbers = {"width": width, "blocks": blocks, "heads": heads, "max_length": max_length, "epochs": epochs}
         for field, number in {**numbers, "patience": patience, "batch": batch, "threads": threads}.items():
@@ -63,6 +64,7 @@ class SASRec:
         self._plan = Plan(epochs, patience, batch, learning_rate, seed=0)
         self._threads = threads
         self._folder = None if folder is None else Path(folder)
+        self._on_epoch = on_epoch
         self._network: Any = None
         self._numbers: dict[str, int] = {}
         self.curve: list[Epoch] = []
@@ -90,7 +92,7 @@ class SASRec:
                 targets = sum(len(piece) - 1 for piece in batch)
                 return batch_loss(self._network, batch, len(self._numbers)), targets
 
-            self.curve = train(self._network, pieces, loss_of, plan, value, checkpoint)
+            self.curve = train(self._network, pieces, loss_of, plan, value, checkpoint, self._on_epoch)
 
     def rank(self, example: RankingExample) -> list[float]:
         """Dot products of what comes next with the candidates' vectors. Raises `ConfigurationError` on an unknown item."""

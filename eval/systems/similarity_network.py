@@ -1,4 +1,4 @@
-"""The network behind `learned_similarity`: two linear maps of fixed sentence embeddings, trained on what follows what."""
+"""The network behind `learned_similarity`: two maps of fixed sentence embeddings, trained on what follows what."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy, dropout, normalize
 
 from webrec.tools.crowd.similarity import LearnedSimilarity, Vectors
 
 Piece = tuple[tuple[int, ...], int]
 """The items before a target, oldest first, and the target."""
+_DROPPED = 0.3
+"""Share of an offset's numbers left out in training, so that texts say what they can."""
 _SCALE = 10.0
 """Of the cosines before training. The maps begin as identities, so an untrained network compares the embeddings themselves."""
 
 
 class SimilarityNetwork(nn.Module):
-    """P(c | history) over all items: softmax of bias_c + ln sum_j exp(age_j + scale · cos(K x_j, V x_c)).
+    """P(c | history) over all items: softmax of bias_c + ln sum_j exp(age_j + scale · cos(K x_j + k_j, V x_c + v_c)).
 
+    k and v are what an item has beyond its text: they begin at 0, and an item that nobody took has hardly any. With `offsets` off there are none.
     `vectors`: (items, width), the embeddings; their mean is taken off, which all texts of one trade share, and they are
     scaled to length 1. `length`: last items of a history that are read.
     """
 
-    def __init__(self, vectors: Vectors, length: int) -> None:
+    def __init__(self, vectors: Vectors, length: int, *, offsets: bool = True) -> None:
         super().__init__()
         apart = torch.from_numpy(np.array(vectors, np.float32))
         apart = normalize(apart - apart.mean(0), dim=-1)
@@ -36,24 +39,32 @@ class SimilarityNetwork(nn.Module):
         self.value = nn.Linear(width, width, bias=False)
         for linear in (self.key, self.value):
             nn.init.eye_(linear.weight)
+        self.key_offsets = nn.Parameter(torch.zeros(items, width)) if offsets else None
+        self.value_offsets = nn.Parameter(torch.zeros(items, width)) if offsets else None
         self.ages = nn.Parameter(torch.linspace(0, -1, length))
         self.log_scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
         self.bias = nn.Parameter(torch.zeros(items))
 
     def keys(self, items: torch.Tensor) -> torch.Tensor:
         """(..., width)."""
-        return normalize(self.key(self.vectors[items]), dim=-1)
+        return self._mapped(self.key, self.key_offsets, items)
 
     def values(self, items: torch.Tensor) -> torch.Tensor:
         """(..., width)."""
-        return normalize(self.value(self.vectors[items]), dim=-1)
+        return self._mapped(self.value, self.value_offsets, items)
 
-    def loss(self, pieces: Sequence[Piece], negatives: int, dropout: float) -> torch.Tensor:
+    def _mapped(self, linear: nn.Linear, offsets: nn.Parameter | None, items: torch.Tensor) -> torch.Tensor:
+        mapped = linear(self.vectors[items])
+        if offsets is not None:
+            mapped = mapped + dropout(offsets[items], _DROPPED, self.training)
+        return normalize(mapped, dim=-1)
+
+    def loss(self, pieces: Sequence[Piece], negatives: int, left_out: float) -> torch.Tensor:
         """Mean cross-entropy of each target against `negatives` items drawn evenly, the same for the batch, in nats.
 
-        A negative that is the target itself is left out. `dropout`: share of the history left out, never its last item.
+        A negative that is the target itself is left out. `left_out`: share of the history, never its last item.
         """
-        owner, item, age = self._steps(pieces, dropout)
+        owner, item, age = self._steps(pieces, left_out)
         targets = torch.tensor([target for _, target in pieces])
         drawn = torch.randint(0, len(self.bias), (negatives,))
         keys = self.keys(item)
@@ -68,7 +79,7 @@ class SimilarityNetwork(nn.Module):
         logits = (sums.log() + bias).masked_fill(same, -torch.inf)
         return cross_entropy(logits, torch.zeros(len(pieces), dtype=torch.long))
 
-    def _steps(self, pieces: Sequence[Piece], dropout: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _steps(self, pieces: Sequence[Piece], left_out: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Every history item that is read: whose, which, and how many came after it."""
         length = len(self.ages)
         told = [
@@ -77,16 +88,18 @@ class SimilarityNetwork(nn.Module):
             for age, item in enumerate(past[::-1][:length])
         ]
         owner, item, age = torch.tensor(told).T
-        kept = (torch.rand(len(owner)) >= dropout) | (age == 0)
+        kept = (torch.rand(len(owner)) >= left_out) | (age == 0)
         return owner[kept], item[kept], age[kept]
 
     def learned(self) -> LearnedSimilarity:
-        """What it says, without torch."""
-        return LearnedSimilarity(
-            self.vectors.numpy(),
-            self.key.weight.detach().numpy().copy(),
-            self.value.weight.detach().numpy().copy(),
-            self.ages.detach().double().numpy(),
-            self.bias.detach().double().numpy(),
-            float(self.log_scale.detach().exp()),
-        )
+        """What it says, without torch; the network no longer trains after it, until `train` is called."""
+        self.eval()
+        with torch.no_grad():
+            every = torch.arange(len(self.bias))
+            return LearnedSimilarity(
+                self.keys(every).numpy(),
+                self.values(every).numpy(),
+                self.ages.double().numpy(),
+                self.bias.double().numpy(),
+                float(self.log_scale.exp()),
+            )

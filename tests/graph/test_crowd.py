@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 pytest.importorskip("pyarrow")
+import numpy as np
 
 from webrec.api import arecommend
 from webrec.cli.main import main
 from webrec.errors import ConfigurationError
+from webrec.eval.systems import learned_similarity
 from webrec.nodes.schema import Recommendation
 
 from ..worlds import chained, dataset, write_dataset  # noqa: TID252
@@ -66,6 +69,39 @@ def test_a_prior_is_added_and_what_the_crowd_does_not_know_keeps_its_score(tiny_
     assert [c.rank for c in result.ranking] == [1, 2, 3, 4]
     assert [c.fused for c in result.ranking] == sorted((c.fused for c in result.ranking), reverse=True)  # type: ignore[type-var]
     assert sum(c.probability for c in result.ranking) == pytest.approx(1)
+
+
+class Characters:
+    """A unit vector for each text, by its characters."""
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        """(texts, 16)."""
+        rows = np.stack([np.random.default_rng(list(text.encode())).normal(size=16) for text in texts])
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_what_titles_follow_which_is_learned_if_asked(
+    tiny_bytes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learned_similarity, "get_sentence_encoder", lambda _: Characters())
+    monkeypatch.setattr(learned_similarity, "open_content_store", lambda: None)
+    monkeypatch.setenv("WEBREC_CACHE", str(tmp_path / "cache"))
+    write_dataset(tmp_path / "data", dataset(chained(users=200, length=6)))
+    made = tmp_path / "made"
+    arguments = ["crowd", str(tmp_path / "data"), "--output", str(made), "--min-interactions", "0", "--similarity"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert "learned_similarity, rank" in done.output
+    assert sorted(path.name for path in made.iterdir()) == [
+        "crowd.json",
+        "items.jsonl.gz",
+        "sequences.jsonl.gz",
+        "similarity.safetensors",
+    ]
+    _, result = recommend(tiny_bytes, crowd=str(made), crowd_weight=3.0)
+    assert result.ranking[0].title == "Thing i07"
+    weights = json.loads((made / "crowd.json").read_text())["features"]
+    assert weights["learned_similarity"]["weight"] > 0
 
 
 def test_without_weight_it_changes_no_rank(tiny_bytes: Path, crowd: Path) -> None:

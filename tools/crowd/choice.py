@@ -75,3 +75,9 @@ def _derivatives(x: Floats, rows: Ints, targets: Ints, weights: Floats, penalty:
     weighted = (x * np.sqrt(shares)[:, :, None]).reshape(-1, x.shape[2])
     hessian = weighted.T @ weighted - expected.T @ expected + penalty * np.eye(len(weights))
     return loss, gradient, hessian
+
+
+def with_ranks(scores: Floats) -> list[Floats]:
+    """A score as evidence: itself, and the share of the other candidates that it is above, equal ones counting half."""
+    above = (scores[:, None] > scores[None, :]).sum(1) + ((scores[:, None] == scores[None, :]).sum(1) - 1) / 2
+    return [scores, above / max(1, len(scores) - 1)]

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from webrec.errors import ConfigurationError
+from webrec.tools.crowd.choice import with_ranks
 from webrec.tools.crowd.features import CrowdFeatures
 from webrec.tools.crowd.saved import MODEL, SavedCrowd, load_crowd
+from webrec.tools.crowd.similarity import LEARNED
 from webrec.tools.text_safety import normalised
 
 _lock = threading.Lock()
@@ -36,10 +38,12 @@ class CrowdPrior:
     """
 
     def __init__(self, crowd: SavedCrowd) -> None:
-        self._features, self._model = CrowdFeatures(crowd.records), crowd.model
-        if missing := next((name for name in crowd.model.names if name not in self._features.names), None):
+        self._features, self._model, self._similarity = CrowdFeatures(crowd.records), crowd.model, crowd.similarity
+        self._numbers = crowd.records.numbers
+        names = (*self._features.names, *(LEARNED if crowd.similarity else ()))
+        if missing := next((name for name in crowd.model.names if name not in names), None):
             raise ConfigurationError(f"crowd: its records have no {missing}; make it again with webrec crowd")
-        self._places = [self._features.names.index(name) for name in crowd.model.names]
+        self._places = [names.index(name) for name in crowd.model.names]
         taken = crowd.records.taken()
         self._items: dict[str, str] = {}
         for item in sorted(crowd.records.numbers, key=lambda item: int(taken[crowd.records.numbers[item]])):
@@ -55,8 +59,13 @@ class CrowdPrior:
         if not asked:
             return Prior([None] * len(candidates), len(past))
         with _lock:  # the features keep what they found of the last history
-            table = self._features.of(past, asked, now)[:, self._places]
-        scores = self._model.score(table)
+            table = self._features.of(past, asked, now)
+        if self._similarity is not None:
+            learned = self._similarity.scores(
+                *(np.array([self._numbers[i] for i in ids], np.int64) for ids in (past, asked))
+            )
+            table = np.column_stack([table, *with_ranks(learned)])
+        scores = self._model.score(table[:, self._places])
         values = iter((scores - np.mean(scores)).tolist())
         return Prior([None if item is None else float(next(values)) for item in known], len(past))
 

@@ -1,4 +1,4 @@
-"""A crowd on disk: what was taken, without whose it was, and the weights of the evidence; JSON only."""
+"""A crowd on disk: what was taken, without whose it was, and the weights of the evidence; JSON, and safetensors for what was learned."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ import numpy as np
 from webrec.errors import ConfigurationError
 from webrec.tools.crowd.choice import ChoiceModel
 from webrec.tools.crowd.records import ItemFacts, Records
+from webrec.tools.crowd.similarity import LearnedSimilarity
 
 FORMAT = 2
-MODEL, ITEMS, SEQUENCES = "crowd.json", "items.jsonl.gz", "sequences.jsonl.gz"
+MODEL, ITEMS, SEQUENCES, SIMILARITY = "crowd.json", "items.jsonl.gz", "sequences.jsonl.gz", "similarity.safetensors"
 _MOST = 64 * 2**20
 """Characters of a line: more is no item and no user."""
 
 
 @dataclass(frozen=True)
 class SavedCrowd:
-    """`model`: its names are features of `webrec.tools.crowd.features`."""
+    """`model`: its names are features of `webrec.tools.crowd.features`, and `LEARNED` with a `similarity` of the records' items."""
 
     records: Records
     model: ChoiceModel
+    similarity: LearnedSimilarity | None = None
 
 
 def save_crowd(folder: Path, crowd: SavedCrowd) -> None:
@@ -44,6 +46,7 @@ def save_crowd(folder: Path, crowd: SavedCrowd) -> None:
     ]
     told = {
         "format": FORMAT,
+        "learned": crowd.similarity is not None,
         "features": {
             name: {"weight": float(weight), "scale": float(scale)}
             for name, weight, scale in zip(model.names, model.weights, model.scales, strict=True)
@@ -54,6 +57,8 @@ def save_crowd(folder: Path, crowd: SavedCrowd) -> None:
         for name, rows in ((ITEMS, items), (SEQUENCES, sequences)):
             with gzip.open(folder / name, "wt", encoding="utf-8") as file:
                 file.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
+        if crowd.similarity is not None:
+            _keep_similarity(folder, crowd.similarity)
         fresh = folder / f"{MODEL}.new"
         fresh.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         fresh.replace(folder / MODEL)
@@ -84,11 +89,45 @@ def load_crowd(folder: Path) -> SavedCrowd:
         times = [[int(time) for time in row["times"]] for row in rows] if timed else []
         if any(len(own) != len(sequence) for own, sequence in zip(times, sequences, strict=False)):
             raise ValueError("times")
+        similarity = _similarity(folder, len(ids)) if told.get("learned") else None
     except ConfigurationError:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError):
         raise ConfigurationError(f"crowd: {folder} is damaged; make it again with webrec crowd") from None
-    return SavedCrowd(Records(facts, sequences, times), ChoiceModel(names, scales, weights))
+    return SavedCrowd(Records(facts, sequences, times), ChoiceModel(names, scales, weights), similarity)
+
+
+def _keep_similarity(folder: Path, similarity: LearnedSimilarity) -> None:
+    from safetensors.numpy import save_file
+
+    tensors = {
+        "keys": similarity.keys.astype(np.float16),  # half the file; a cosine moves by less than a thousandth
+        "values": similarity.values.astype(np.float16),
+        "ages": similarity.ages,
+        "bias": similarity.bias,
+        "scale": np.array([similarity.scale]),
+    }
+    fresh = folder / f"{SIMILARITY}.new"
+    save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, fresh)
+    fresh.replace(folder / SIMILARITY)
+
+
+def _similarity(folder: Path, items: int) -> LearnedSimilarity:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        tensors = load_file(folder / SIMILARITY)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+    keys, values = (tensors[name].astype(np.float32) for name in ("keys", "values"))
+    ages, bias, scale = (tensors[name].astype(np.float64) for name in ("ages", "bias", "scale"))
+    shapes = [tensor.shape for tensor in (keys, values, bias, scale)]
+    if shapes != [(items, keys.shape[-1]), keys.shape, (items,), (1,)] or ages.ndim != 1:
+        raise ValueError("shapes")
+    if not all(np.isfinite(tensor).all() for tensor in (keys, values, ages, bias, scale)):
+        raise ValueError("numbers")
+    return LearnedSimilarity(keys, values, ages, bias, float(scale[0]))
 
 
 def _rows(path: Path) -> Iterator[Any]:

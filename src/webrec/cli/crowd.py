@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
@@ -20,21 +21,36 @@ from webrec.cli.progress import StatusLine
     show_default=True,
     help="Whom the weights tell apart: items drawn evenly, or about equally popular ones.",
 )
-def crowd(folder: Path, output: Path, min_interactions: int, sampling: str) -> None:
+@click.option(
+    "--similarity",
+    is_flag=True,
+    help="Also learn which titles and descriptions follow which, by a small sentence encoder: better, most of all where items are rare, and some minutes.",
+)
+def crowd(folder: Path, output: Path, min_interactions: int, sampling: str, similarity: bool) -> None:
     """Count what the users of the data set in FOLDER took, and weigh it on what they took next.
 
     The data set is of one of the forms that webrec eval reads. What is written holds sequences of items, and no user ids.
+    Learning goes on where it was stopped.
     """
     from webrec.eval.data.candidates import Sampling
     from webrec.eval.data.config import DataConfig
-    from webrec.eval.saved_crowd import make_crowd
+    from webrec.eval.saved_crowd import Learning, make_crowd
+    from webrec.eval.systems.epoch_checkpoint import Epoch
     from webrec.tools.crowd.saved import save_crowd
 
     drawn: Sampling = "matched" if sampling == "matched" else "uniform"
     data = DataConfig(path=folder.resolve(), min_interactions=min_interactions, samplings=(drawn,))
+    kept = output / "training"
     with StatusLine() as line:
-        made = make_crowd(data, drawn, progress=line.show)
+
+        def told(epoch: Epoch) -> None:
+            line.show(
+                f"learning what follows what: epoch {epoch.epoch}, validation NDCG@10 {epoch.validation or 0:.4f}"
+            )
+
+        made = make_crowd(data, drawn, progress=line.show, learning=Learning(kept, told) if similarity else None)
     save_crowd(output, made)
+    shutil.rmtree(kept, ignore_errors=True)
     for name, weight in sorted(
         zip(made.model.names, made.model.weights.tolist(), strict=True), key=lambda w: -abs(w[1])
     ):

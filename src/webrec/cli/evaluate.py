@@ -146,6 +146,10 @@ class EvalProgress(StatusLine):
             self.show(f"{_of(event)}: learning; {self.done:,} of {self.rows:,} rows")
         elif kind == "training step":
             self.show(f"{_of(event)}: training, step {event['step']:,} of {event['steps']:,}, loss {event['loss']:.3f}")
+        elif kind == "training epoch":
+            value = event["validation"]
+            told = "" if value is None else f", validation NDCG@10 {value:.4f}"
+            self.show(f"{_of(event)}: epoch {event['epoch']:,}, loss {event['loss']:.3f}{told}")
         elif kind == "training anyones":
             self.show(f"{_of(event)}: titles without a user, {event['done']:,} scored")
         elif kind == "training trained_before":

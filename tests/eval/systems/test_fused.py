@@ -14,7 +14,8 @@ from webrec.errors import ConfigurationError
 from webrec.eval.data.dataset import RankingExample
 from webrec.eval.metrics.ranking import metric_values, target_ranks
 from webrec.eval.systems.co_occurrence import CoOccurrence
-from webrec.eval.systems.fused import WEIGHTS, Fused, within_ranks
+from webrec.eval.systems.fused import WEIGHTS, Fused
+from webrec.tools.crowd.choice import with_ranks
 from webrec.tools.crowd.pairs import Floats
 
 from .contract import EXAMPLES, TRAINING, SystemContract, chain
@@ -97,7 +98,7 @@ def test_weights_are_written(tmp_path: Path) -> None:
 )
 def test_ranks_within_an_example(scores: list[float], ranks: list[float]) -> None:
     given: Floats = np.array(scores, float)
-    assert within_ranks(given).tolist() == ranks
+    assert with_ranks(given)[1].tolist() == ranks
 
 
 def test_wrong_settings() -> None:

@@ -111,6 +111,7 @@ def test_the_loss_is_the_equation_in_float64() -> None:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
+    network.eval()  # an offset's dropout would draw, too
     pieces = [((1, 2, 3, 4), 5), ((6,), 7)]
     state = torch.random.get_rng_state()
     loss = network.loss(pieces, 9, 0.0)

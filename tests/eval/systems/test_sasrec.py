@@ -15,8 +15,8 @@ import pytest
 from webrec.errors import ConfigurationError, MissingExtraError, TrainingError
 from webrec.eval.metrics.ranking import metric_values, target_ranks
 from webrec.eval.systems.counting import Popularity
-from webrec.eval.systems.sasrec import SASRec
 from webrec.eval.systems.epoch_checkpoint import CURVE
+from webrec.eval.systems.sasrec import SASRec
 from webrec.eval.systems.sasrec_network import build_network, hidden_states, item_vectors, left_padded
 from webrec.eval.systems.sasrec_training import batch_loss, windows
 

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from webrec.errors import ConfigurationError
 from webrec.tools.crowd.choice import ChoiceModel
 from webrec.tools.crowd.features import CrowdFeatures
 from webrec.tools.crowd.prior import CrowdPrior, get_prior
 from webrec.tools.crowd.records import ItemFacts, Records
-from webrec.tools.crowd.saved import ITEMS, MODEL, SEQUENCES, SavedCrowd, load_crowd, save_crowd
+from webrec.tools.crowd.saved import ITEMS, MODEL, SEQUENCES, SIMILARITY, SavedCrowd, load_crowd, save_crowd
+from webrec.tools.crowd.similarity import LEARNED, LearnedSimilarity
 
 TITLES = ["Soap", "Brush", "Towel", "Cream", "Brush"]
 FACTS = {f"x{n}": ItemFacts(title, "Dove" if n else None, ("bath",), 2000 + n) for n, title in enumerate(TITLES)}
@@ -52,6 +54,55 @@ def test_of_two_items_with_one_title_the_more_taken_counts() -> None:
     assert prior.of(["Soap"], ["Brush", "Towel"]).log_odds[0] == pytest.approx(
         float(np.ptp(CROWD.model.score(_table(["x1", "x2"]))) / 2)
     )
+
+
+def learned() -> SavedCrowd:
+    rng = np.random.default_rng(0)
+
+    def rows() -> np.ndarray:
+        drawn = rng.normal(size=(5, 4))
+        return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+
+    similarity = LearnedSimilarity(rows(), rows(), rng.normal(size=3), rng.normal(size=5), 6.0)
+    names = ("next_1", *LEARNED)
+    return SavedCrowd(RECORDS, ChoiceModel(names, np.ones(3), np.array([2.0, 1.5, -0.5])), similarity)
+
+
+def test_what_was_learned_is_evidence_and_comes_back(tmp_path: Path) -> None:
+    crowd = learned()
+    assert crowd.similarity is not None
+    found = CrowdPrior(crowd).of(["Soap", "Unheard of", "Cream"], ["Brush", "Nothing known", "Towel"]).log_odds
+    features = CrowdFeatures(RECORDS)
+    counted = features.of(["x0", "x3"], ["x1", "x2"])[:, features.names.index("next_1")]
+    told = crowd.similarity.scores(np.array([0, 3]), np.array([1, 2]))
+    scores = 2.0 * counted + 1.5 * told - 0.5 * (told > told[::-1])
+    assert [found[0], found[2]] == pytest.approx((scores - scores.mean()).tolist())
+    assert found[1] is None
+    save_crowd(tmp_path, crowd)
+    again = load_crowd(tmp_path)
+    assert again.similarity is not None
+    assert np.abs(again.similarity.keys - crowd.similarity.keys).max() < 1e-3
+    assert CrowdPrior(again).of(["Soap"], TITLES[:4]).log_odds == pytest.approx(
+        CrowdPrior(crowd).of(["Soap"], TITLES[:4]).log_odds, abs=0.02
+    )
+    save_crowd(tmp_path, CROWD)  # over it: what was learned belongs to it no more
+    assert load_crowd(tmp_path).similarity is None
+
+
+@pytest.mark.parametrize("damage", ["absent", "cut", "shape", "nan"])
+def test_what_was_learned_and_is_damaged_is_refused(tmp_path: Path, damage: str) -> None:
+    save_crowd(tmp_path, learned())
+    path = tmp_path / SIMILARITY
+    tensors = load_file(path)
+    if damage == "absent":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-9])
+    else:
+        tensors["bias"] = tensors["bias"][:-1] if damage == "shape" else tensors["bias"] * np.nan
+        save_file(tensors, path)
+    with pytest.raises(ConfigurationError, match=r"is damaged; make it again with webrec crowd"):
+        load_crowd(tmp_path)
 
 
 def _table(items: list[str]) -> np.ndarray:

@@ -17,19 +17,11 @@ from webrec.tools.crowd.similarity import LearnedSimilarity
 def similarity(seed: int = 0, items: int = 12, width: int = 5, length: int = 4) -> LearnedSimilarity:
     rng = np.random.default_rng(seed)
 
-    def drawn(rows: int) -> npt.NDArray[np.float32]:
-        return rng.normal(size=(rows, width)).astype(np.float32)
+    def rows() -> npt.NDArray[np.float32]:
+        drawn = rng.normal(size=(items, width))
+        return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
 
-    ages, bias = rng.normal(size=length), rng.normal(size=items)
-    return LearnedSimilarity(drawn(items), drawn(width), drawn(width), ages, bias, 8.0)
-
-
-def cosine(model: LearnedSimilarity, item: int, candidate: int) -> float:
-    def mapped(matrix: npt.NDArray[np.float32], row: npt.NDArray[np.float32]) -> list[float]:
-        return [sum(float(w) * float(x) for w, x in zip(weights, row, strict=True)) for weights in matrix]
-
-    key, value = mapped(model.key, model.vectors[item]), mapped(model.value, model.vectors[candidate])
-    return sum(a * b for a, b in zip(key, value, strict=True)) / (math.hypot(*key) * math.hypot(*value))
+    return LearnedSimilarity(rows(), rows(), rng.normal(size=length), rng.normal(size=items), 8.0)
 
 
 def reference(model: LearnedSimilarity, past: list[int], candidate: int) -> float:
@@ -37,7 +29,8 @@ def reference(model: LearnedSimilarity, past: list[int], candidate: int) -> floa
     for age, item in enumerate(reversed(past)):
         if age == len(model.ages):
             break
-        total += math.exp(float(model.ages[age]) + model.scale * cosine(model, item, candidate))
+        cosine = sum(float(a) * float(b) for a, b in zip(model.keys[item], model.values[candidate], strict=True))
+        total += math.exp(float(model.ages[age]) + model.scale * cosine)
     return float(model.bias[candidate]) + (math.log(total) if past else 0.0)
 
 
