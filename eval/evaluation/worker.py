@@ -92,13 +92,20 @@ class Worker:
 
         frozen, config = self._materials[data].frozen, self._config
         chosen = self._chosen(name)
-        folder = fit_folder(self._folder, key)
+        folder = fit_folder(self._folder, (data, self._trained_as(chosen), seed))
         scores = self._scores(data, seed) if self._scores and chosen.kind == "fused" else None
         system = build_system(chosen, folder, config.threads, self._readings[data], seed, hear, scores)
         system.fit(frozen.training(), seed, validation_examples(frozen))
         self._on_event({"event": "fitted", **told})
         self._system = key, system
         return system
+
+    def _trained_as(self, system: AnySystem) -> str:
+        """The first system that learns the same in this process: one that is asked with another history need not learn again."""
+        if system.kind not in {"sasrec", "learned_similarity"}:
+            return system_name(system)
+        told = _learning(system)
+        return next(system_name(each) for each in self._config.systems if _learning(each) == told)
 
     def _chosen(self, name: str) -> AnySystem:
         (chosen,) = (system for system in self._config.systems if system_name(system) == name)
@@ -110,6 +117,10 @@ class Worker:
         if self._examples is None or self._examples[0] != key:
             self._examples = key, examples_of(self._config, self._materials[data].frozen, part, sampling)
         return self._examples[1][begin:end]
+
+
+def _learning(system: AnySystem) -> dict[str, Any]:
+    return system.model_dump(exclude={"name", "history"})
 
 
 def fit_folder(systems: Path, key: FitKey) -> Path:

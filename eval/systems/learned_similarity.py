@@ -109,7 +109,7 @@ class LearnedSimilaritySystem(OneByOne):
             )
         except KeyError as error:
             raise ConfigurationError(f"the item {error.args[0]} of an example is not among training's items") from None
-        return learned.scores(past, asked).tolist()
+        return [float(score) for score in learned.scores(past, asked)]
 
     def _pieces(self, training: TrainingData) -> list[Piece]:
         coded = [tuple(self._numbers[item] for item in sequence) for sequence in training.sequences.values()]

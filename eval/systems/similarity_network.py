@@ -24,15 +24,19 @@ class SimilarityNetwork(nn.Module):
     """P(c | history) over all items: softmax of bias_c + ln sum_j exp(age_j + scale · cos(K x_j + k_j, V x_c + v_c)).
 
     k and v are what an item has beyond its text: they begin at 0, and an item that nobody took has hardly any. With `offsets` off there are none.
-    `vectors`: (items, width), the embeddings; their mean is taken off, which all texts of one trade share, and they are
-    scaled to length 1. `length`: last items of a history that are read.
+    `vectors`: (items, width), the embeddings; their mean is taken off, which all texts of one trade share, they are turned to their
+    principal axes, since Adam's steps are by coordinate, and scaled to length 1. `length`: last items of a history that are read.
     """
 
     def __init__(self, vectors: Vectors, length: int, *, offsets: bool = True) -> None:
         super().__init__()
-        apart = torch.from_numpy(np.array(vectors, np.float32))
-        apart = normalize(apart - apart.mean(0), dim=-1)
-        self.register_buffer("vectors", apart, persistent=False)
+        apart = np.array(vectors, np.float64)
+        apart -= apart.mean(0)
+        _, _, axes = np.linalg.svd(apart, full_matrices=False)
+        turned = np.zeros_like(apart)
+        turned[:, : len(axes)] = apart @ axes.T
+        turned /= np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-12)
+        self.register_buffer("vectors", torch.from_numpy(turned.astype(np.float32)), persistent=False)
         self.vectors: torch.Tensor
         items, width = vectors.shape
         self.key = nn.Linear(width, width, bias=False)
