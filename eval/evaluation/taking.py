@@ -15,6 +15,7 @@ from webrec.eval.evaluation.search import FOLDER
 from webrec.eval.evaluation.worker import fit_folder
 from webrec.eval.retrieval.found import SearchPiece, read_found
 from webrec.eval.run_folder import RUN_FILE
+from webrec.eval.systems.config import needs_corpus
 
 
 def take_over(
@@ -91,7 +92,7 @@ def _told(fingerprint: Mapping[str, Any], fit: Fit) -> list[Any]:
             if model.split()[-1] in {name, retrieval, "LanguageModelConfig"}
         }
     )
-    if retrieval is not None or fit.system.kind.startswith("page_"):
+    if retrieval is not None or needs_corpus(fit.system):
         parts += [fingerprint["retrievals"].get(retrieval), fingerprint["corpora"].get(fit.data)]
     return parts
 

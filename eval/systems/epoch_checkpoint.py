@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from webrec.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,13 +38,23 @@ class Checkpoint:
     def resume(self, network: Any, optimiser: torch.optim.Optimizer) -> tuple[list[Epoch], dict[str, torch.Tensor]]:
         """Load the last whole epoch into both; its curve and the best weights so far, both empty in a new folder.
 
-        Raises `ConfigurationError` if the folder holds another training.
+        Raises `ConfigurationError` if the folder holds another training, or is damaged.
         """
-        from safetensors.torch import load_file
-
         path = self.folder / CURVE
         if not path.exists():
             return [], {}
+        try:
+            return self._resume(network, optimiser, path)
+        except ConfigurationError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
+            raise ConfigurationError(f"folder: {self.folder} is damaged; remove it to train again") from None
+
+    def _resume(
+        self, network: Any, optimiser: torch.optim.Optimizer, path: Path
+    ) -> tuple[list[Epoch], dict[str, torch.Tensor]]:
+        from safetensors.torch import load_file
+
         kept = json.loads(path.read_text("utf-8"))
         if kept["identity"] != self.identity:
             raise ConfigurationError(
@@ -66,7 +78,24 @@ class Checkpoint:
         best: Mapping[str, torch.Tensor],
         curve: Sequence[Epoch],
     ) -> None:
-        """Write the tensors, then the curve that makes them count, then remove the epoch before."""
+        """Write the tensors, then the curve that makes them count, then remove the epoch before.
+
+        Raises `ConfigurationError` where they cannot be written.
+        """
+        try:
+            self._keep(network, optimiser, best, curve)
+        except (OSError, SafetensorError) as error:
+            raise ConfigurationError(
+                f"folder: {self.folder} cannot be written ({error}); make room, or give another folder"
+            ) from None
+
+    def _keep(
+        self,
+        network: Any,
+        optimiser: torch.optim.Optimizer,
+        best: Mapping[str, torch.Tensor],
+        curve: Sequence[Epoch],
+    ) -> None:
         from safetensors.torch import save_file
 
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -83,6 +112,14 @@ class Checkpoint:
 
     def _tensors(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch}.safetensors"
+
+
+def forget(folder: Path) -> None:
+    """Remove what a training kept, and the folder if nothing else is in it."""
+    for path in (*folder.glob("epoch-*.safetensors"), folder / f"{CURVE}.new", folder / CURVE):
+        path.unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _below(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

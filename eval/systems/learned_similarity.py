@@ -13,6 +13,7 @@ import numpy as np
 
 from webrec.errors import ConfigurationError
 from webrec.eval.data.dataset import RankingExample, TrainingData
+from webrec.eval.model_identity import folder_identity
 from webrec.eval.systems.epoch_checkpoint import Checkpoint, Epoch
 from webrec.eval.systems.epochs import Plan, example_told, mean_ndcg, train
 from webrec.eval.systems.system import NotFittedError, OneByOne
@@ -20,7 +21,7 @@ from webrec.models.content_store import open_content_store
 from webrec.models.kept_embeddings import encode_kept
 from webrec.models.sentence_encoder import MINILM, get_sentence_encoder
 from webrec.models.threads import torch_threads
-from webrec.tools.crowd.similarity import LearnedSimilarity, Vectors
+from webrec.tools.crowd.similarity import LearnedSimilarity
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 class LearnedSimilaritySystem(OneByOne):
     """Sentence embeddings of titles, or of titles and pages, and what of them tells which item comes next.
 
-    `texts`: what pages say of items; None reads titles alone. An item is known by its text, so one that nobody took in training is
-    compared like any other. `offsets`: whether items have something of their own beside it. `max_length`: last items of a history that are read.
+    `texts`: what pages say of items; None reads titles alone. An item is known by its text, and one that nobody took in training by that alone. `offsets`:
+    whether the others have something of their own beside it. `max_length`: last items of a history that are read.
     `negatives`: other items that a step tells the targets from. `patience`, `threads`, `folder`, `on_epoch`: as of `SASRec`. Raises
     `BackboneError` from `fit` where the encoder's weights cannot be had.
     """
@@ -79,9 +80,12 @@ class LearnedSimilaritySystem(OneByOne):
             raise ConfigurationError("training holds no user with two items, so there is nothing to learn from")
         plan = replace(self._plan, seed=seed)
         with torch_threads(self._threads), torch.random.fork_rng(devices=[]):
-            vectors = self._vectors(training)
-            checkpoint = self._checkpoint(plan, vectors, pieces, validation)
-            network = SimilarityNetwork(vectors, self._length, offsets=self._offsets)
+            texts = self._read(training)
+            vectors = encode_kept(open_content_store(), get_sentence_encoder(self._model))(texts)
+            checkpoint = self._checkpoint(plan, texts, pieces, validation)
+            taken = np.zeros(len(self._numbers), np.bool_)
+            taken[[item for past, target in pieces for item in (*past, target)]] = True
+            network = SimilarityNetwork(vectors, self._length, taken if self._offsets else None)
 
             def loss_of(batch: Sequence[Piece]) -> tuple[torch.Tensor, int]:
                 return network.loss(batch, self._negatives, self._dropout), len(batch)
@@ -119,15 +123,16 @@ class LearnedSimilaritySystem(OneByOne):
             for place in range(1, len(sequence))
         ]
 
-    def _vectors(self, training: TrainingData) -> Vectors:
-        texts = [" ".join(filter(None, (training.items[item].title, self._texts.get(item)))) for item in self._numbers]
-        return encode_kept(open_content_store(), get_sentence_encoder(self._model))(texts)
+    def _read(self, training: TrainingData) -> list[str]:
+        return [" ".join(filter(None, (training.items[item].title, self._texts.get(item)))) for item in self._numbers]
 
     def _checkpoint(
-        self, plan: Plan, vectors: Vectors, pieces: Sequence[Piece], validation: Sequence[RankingExample]
+        self, plan: Plan, texts: Sequence[str], pieces: Sequence[Piece], validation: Sequence[RankingExample]
     ) -> Checkpoint | None:
         if self._folder is None:
             return None
+        # Texts and model, not the embeddings, whose last bits depend on what they were computed beside.
+        read = [texts, folder_identity(self._model)]
         shape = [self._offsets, self._length, self._negatives, self._dropout, plan.told(), list(self._numbers)]
-        told = json.dumps([shape, pieces, list(map(example_told, validation))]).encode()
-        return Checkpoint(self._folder, hashlib.sha256(told + vectors.tobytes()).hexdigest())
+        told = json.dumps([read, shape, pieces, list(map(example_told, validation))])
+        return Checkpoint(self._folder, hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest())

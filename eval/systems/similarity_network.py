@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, dropout, normalize
@@ -23,12 +24,14 @@ _SCALE = 10.0
 class SimilarityNetwork(nn.Module):
     """P(c | history) over all items: softmax of bias_c + ln sum_j exp(age_j + scale · cos(K x_j + k_j, V x_c + v_c)).
 
-    k and v are what an item has beyond its text: they begin at 0, and an item that nobody took has hardly any. With `offsets` off there are none.
+    k and v are what an item has beyond its text; those of items that are not `taken` stay 0. As negatives alone they would learn
+    one direction, "nobody takes this", in place of what their texts say.
     `vectors`: (items, width), the embeddings; their mean is taken off, which all texts of one trade share, they are turned to their
-    principal axes, since Adam's steps are by coordinate, and scaled to length 1. `length`: last items of a history that are read.
+    principal axes, since Adam's steps are by coordinate, and scaled to length 1. `length`: last items of a history that are read. `taken`: (items,), whether training holds an item; None
+    leaves k and v out.
     """
 
-    def __init__(self, vectors: Vectors, length: int, *, offsets: bool = True) -> None:
+    def __init__(self, vectors: Vectors, length: int, taken: npt.NDArray[np.bool_] | None) -> None:
         super().__init__()
         apart = np.array(vectors, np.float64)
         apart -= apart.mean(0)
@@ -43,24 +46,28 @@ class SimilarityNetwork(nn.Module):
         self.value = nn.Linear(width, width, bias=False)
         for linear in (self.key, self.value):
             nn.init.eye_(linear.weight)
-        self.key_offsets = nn.Parameter(torch.zeros(items, width)) if offsets else None
-        self.value_offsets = nn.Parameter(torch.zeros(items, width)) if offsets else None
+        self.key_offsets = None if taken is None else nn.Parameter(torch.zeros(items, width))
+        self.value_offsets = None if taken is None else nn.Parameter(torch.zeros(items, width))
+        mask = torch.zeros(items, 1) if taken is None else torch.from_numpy(taken).float()[:, None]
+        self.register_buffer("taken", mask, persistent=False)
+        self.taken: torch.Tensor
         self.ages = nn.Parameter(torch.linspace(0, -1, length))
         self.log_scale = nn.Parameter(torch.tensor(math.log(_SCALE)))
         self.bias = nn.Parameter(torch.zeros(items))
 
     def keys(self, items: torch.Tensor) -> torch.Tensor:
-        """(..., width)."""
+        """(items, width) of the numbered ones."""
         return self._mapped(self.key, self.key_offsets, items)
 
     def values(self, items: torch.Tensor) -> torch.Tensor:
-        """(..., width)."""
+        """(items, width) of the numbered ones."""
         return self._mapped(self.value, self.value_offsets, items)
 
     def _mapped(self, linear: nn.Linear, offsets: nn.Parameter | None, items: torch.Tensor) -> torch.Tensor:
-        mapped = linear(self.vectors[items])
+        mapped = linear(self.vectors.index_select(0, items))
         if offsets is not None:
-            mapped = mapped + dropout(offsets[items], _DROPPED, self.training)
+            own = offsets.index_select(0, items) * self.taken.index_select(0, items)
+            mapped = mapped + dropout(own, _DROPPED, self.training)
         return normalize(mapped, dim=-1)
 
     def loss(self, pieces: Sequence[Piece], negatives: int, left_out: float) -> torch.Tensor:
@@ -72,12 +79,14 @@ class SimilarityNetwork(nn.Module):
         targets = torch.tensor([target for _, target in pieces])
         drawn = torch.randint(0, len(self.bias), (negatives,))
         keys = self.keys(item)
-        right = (keys * self.values(targets)[owner]).sum(-1, keepdim=True)
+        # index_select throughout: the gradient of plain indexing adds up in no fixed order on several threads.
+        right = (keys * self.values(targets).index_select(0, owner)).sum(-1, keepdim=True)
         cosines = torch.cat([right, keys @ self.values(drawn).T], 1)
         # Cosines are at most 1, so the exponentials stay far below float32's largest number without a maximum taken off.
-        weights = torch.exp(self.log_scale.exp() * cosines + self.ages[age][:, None])
+        weights = torch.exp(self.log_scale.exp() * cosines + self.ages.index_select(0, age)[:, None])
         sums = torch.zeros(len(pieces), negatives + 1).index_add(0, owner, weights)
-        bias = torch.cat([self.bias[targets][:, None], self.bias[drawn].expand(len(pieces), -1)], 1)
+        of_target, of_drawn = self.bias.index_select(0, targets), self.bias.index_select(0, drawn)
+        bias = torch.cat([of_target[:, None], of_drawn.expand(len(pieces), -1)], 1)
         same = torch.zeros(len(pieces), negatives + 1, dtype=torch.bool)
         same[:, 1:] = drawn == targets[:, None]
         logits = (sums.log() + bias).masked_fill(same, -torch.inf)

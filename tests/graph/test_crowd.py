@@ -17,8 +17,11 @@ import numpy as np
 from webrec.api import arecommend
 from webrec.cli.main import main
 from webrec.errors import ConfigurationError
+from webrec.eval.data.dataset import RankingExample
 from webrec.eval.systems import learned_similarity
+from webrec.eval.systems.learned_similarity import LearnedSimilaritySystem
 from webrec.nodes.schema import Recommendation
+from webrec.tools.crowd.saved import load_crowd
 
 from ..worlds import chained, dataset, write_dataset  # noqa: TID252
 
@@ -87,7 +90,16 @@ def test_what_titles_follow_which_is_learned_if_asked(
     monkeypatch.setattr(learned_similarity, "open_content_store", lambda: None)
     monkeypatch.setenv("WEBREC_CACHE", str(tmp_path / "cache"))
     write_dataset(tmp_path / "data", dataset(chained(users=200, length=6)))
-    made = tmp_path / "made"
+    made, fitted = tmp_path / "made", []
+    fit = LearnedSimilaritySystem.fit
+
+    def remembered(self: LearnedSimilaritySystem, *given: Any) -> None:
+        fit(self, *given)
+        fitted.append(self)
+
+    monkeypatch.setattr(LearnedSimilaritySystem, "fit", remembered)
+    (made / "training").mkdir(parents=True)
+    (made / "training" / "thesis.txt").write_text("mine")
     arguments = ["crowd", str(tmp_path / "data"), "--output", str(made), "--min-interactions", "0", "--similarity"]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
@@ -97,11 +109,23 @@ def test_what_titles_follow_which_is_learned_if_asked(
         "items.jsonl.gz",
         "sequences.jsonl.gz",
         "similarity.safetensors",
+        "training",
     ]
+    assert (made / "training" / "thesis.txt").exists(), "what is not ours stays"
     _, result = recommend(tiny_bytes, crowd=str(made), crowd_weight=3.0)
     assert result.ranking[0].title == "Thing i07"
     weights = json.loads((made / "crowd.json").read_text())["features"]
     assert weights["learned_similarity"]["weight"] > 0
+    # Each item has its own vectors: scores by title are those of the fitted system, to half precision.
+    (system,) = fitted
+    saved = load_crowd(made)
+    assert saved.similarity is not None
+    places = {fact.title: saved.records.numbers[item] for item, fact in saved.records.facts.items()}
+    titles = [f"Thing i{n:02}" for n in range(0, 60, 7)]
+    found = saved.similarity.scores(np.array([places["Thing i33"]]), np.array([places[title] for title in titles]))
+    ids = tuple(title.removeprefix("Thing ") for title in titles)
+    example = RankingExample("u#0", "u", 0, ("i33",), ids, ids[0])
+    assert found.tolist() == pytest.approx(system.rank(example), abs=0.02)
 
 
 def test_without_weight_it_changes_no_rank(tiny_bytes: Path, crowd: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from webrec.errors import ConfigurationError
 from webrec.tools.crowd.choice import ChoiceModel
@@ -21,6 +22,8 @@ FORMAT = 2
 MODEL, ITEMS, SEQUENCES, SIMILARITY = "crowd.json", "items.jsonl.gz", "sequences.jsonl.gz", "similarity.safetensors"
 _MOST = 64 * 2**20
 """Characters of a line: more is no item and no user."""
+_FAR = 1000.0
+"""Nats that nothing learned comes near."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ def save_crowd(folder: Path, crowd: SavedCrowd) -> None:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for name in (MODEL, SIMILARITY):  # of an older crowd: with it the folder would not be whole
+            (folder / name).unlink(missing_ok=True)
         for name, rows in ((ITEMS, items), (SEQUENCES, sequences)):
             with gzip.open(folder / name, "wt", encoding="utf-8") as file:
                 file.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
@@ -62,8 +67,9 @@ def save_crowd(folder: Path, crowd: SavedCrowd) -> None:
         fresh = folder / f"{MODEL}.new"
         fresh.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         fresh.replace(folder / MODEL)
-    except OSError as error:
-        raise ConfigurationError(f"{folder}: it cannot be written ({error.strerror}); give another folder") from None
+    except (OSError, SafetensorError) as error:
+        told = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"{folder}: it cannot be written ({told}); give another folder") from None
 
 
 def load_crowd(folder: Path) -> SavedCrowd:
@@ -92,7 +98,7 @@ def load_crowd(folder: Path) -> SavedCrowd:
         similarity = _similarity(folder, len(ids)) if told.get("learned") else None
     except ConfigurationError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError, SafetensorError):
         raise ConfigurationError(f"crowd: {folder} is damaged; make it again with webrec crowd") from None
     return SavedCrowd(Records(facts, sequences, times), ChoiceModel(names, scales, weights), similarity)
 
@@ -113,19 +119,19 @@ def _keep_similarity(folder: Path, similarity: LearnedSimilarity) -> None:
 
 
 def _similarity(folder: Path, items: int) -> LearnedSimilarity:
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    try:
-        tensors = load_file(folder / SIMILARITY)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
+    tensors = load_file(folder / SIMILARITY)
+    if any(tensor.dtype.kind != "f" for tensor in tensors.values()):
+        raise ValueError("formats")
     keys, values = (tensors[name].astype(np.float32) for name in ("keys", "values"))
     ages, bias, scale = (tensors[name].astype(np.float64) for name in ("ages", "bias", "scale"))
     shapes = [tensor.shape for tensor in (keys, values, bias, scale)]
-    if shapes != [(items, keys.shape[-1]), keys.shape, (items,), (1,)] or ages.ndim != 1:
+    if keys.ndim != 2 or shapes != [(items, keys.shape[1]), keys.shape, (items,), (1,)] or ages.ndim != 1:
         raise ValueError("shapes")
-    if not all(np.isfinite(tensor).all() for tensor in (keys, values, ages, bias, scale)):
+    lengths = np.concatenate([np.square(rows.astype(np.float64)).sum(1) for rows in (keys, values)])
+    # Comparisons with what is no number are false.
+    if not ((lengths < 1.1).all() and (np.abs(np.concatenate([ages, bias])) < _FAR).all() and 0 < scale[0] < _FAR):
         raise ValueError("numbers")
     return LearnedSimilarity(keys, values, ages, bias, float(scale[0]))
 

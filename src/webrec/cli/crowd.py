@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import click
@@ -24,7 +23,7 @@ from webrec.cli.progress import StatusLine
 @click.option(
     "--similarity",
     is_flag=True,
-    help="Also learn which titles and descriptions follow which, by a small sentence encoder: better, most of all where items are rare, and some minutes.",
+    help="Also learn which titles and descriptions follow which, by a small sentence encoder: better (docs/crowd.md), and takes minutes, at 50,000 items hours.",
 )
 def crowd(folder: Path, output: Path, min_interactions: int, sampling: str, similarity: bool) -> None:
     """Count what the users of the data set in FOLDER took, and weigh it on what they took next.
@@ -35,12 +34,12 @@ def crowd(folder: Path, output: Path, min_interactions: int, sampling: str, simi
     from webrec.eval.data.candidates import Sampling
     from webrec.eval.data.config import DataConfig
     from webrec.eval.saved_crowd import Learning, make_crowd
-    from webrec.eval.systems.epoch_checkpoint import Epoch
+    from webrec.eval.systems.epoch_checkpoint import Epoch, forget
     from webrec.tools.crowd.saved import save_crowd
 
     drawn: Sampling = "matched" if sampling == "matched" else "uniform"
     data = DataConfig(path=folder.resolve(), min_interactions=min_interactions, samplings=(drawn,))
-    kept = output / "training"
+    kept = output / ".learning"
     with StatusLine() as line:
 
         def told(epoch: Epoch) -> None:
@@ -50,9 +49,10 @@ def crowd(folder: Path, output: Path, min_interactions: int, sampling: str, simi
 
         made = make_crowd(data, drawn, progress=line.show, learning=Learning(kept, told) if similarity else None)
     save_crowd(output, made)
-    shutil.rmtree(kept, ignore_errors=True)
+    if similarity:
+        forget(kept)
     for name, weight in sorted(
         zip(made.model.names, made.model.weights.tolist(), strict=True), key=lambda w: -abs(w[1])
     ):
-        click.echo(f"{name:16}  {weight:+.3f}")
+        click.echo(f"{name:24}  {weight:+.3f}")
     click.echo(f"{len(made.records.sequences):,} users, {made.records.count:,} items: {output}")

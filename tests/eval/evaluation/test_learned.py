@@ -93,6 +93,24 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
     assert values[0] == values[1]
 
 
+def test_what_read_other_pages_is_not_taken_over(tmp_path: Path) -> None:
+    run.evaluate(config(tmp_path, systems=SYSTEMS[:2], seeds=[0], output="first"))
+    asked: list[str] = []
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["event"] == "answered":
+            asked.append(event["system"])
+
+    again = {"systems": SYSTEMS[:2], "seeds": [0], "take_from": "first"}
+    run.evaluate(config(tmp_path, **again, output="same"), on_event=hear)
+    assert not asked
+    other = config(tmp_path, **again, output="other")
+    pages = tmp_path / "pages.jsonl"
+    pages.write_text(pages.read_text("utf-8").replace("What", "Whatever"), "utf-8")
+    run.evaluate(other, on_event=hear)
+    assert set(asked) == {"pages"}
+
+
 def test_pages_need_a_corpus(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="corpora: films has none, and pages looks at its pages; add one"):
         read_eval_config(write_config(tmp_path, systems=SYSTEMS[1:2]))

@@ -21,7 +21,7 @@ from webrec.eval.data.dataset import Item, RankingExample, TrainingData
 from webrec.eval.metrics.ranking import metric_values, target_ranks
 from webrec.eval.systems import learned_similarity
 from webrec.eval.systems.counting import Popularity
-from webrec.eval.systems.epoch_checkpoint import CURVE
+from webrec.eval.systems.epoch_checkpoint import CURVE, forget
 from webrec.eval.systems.learned_similarity import LearnedSimilaritySystem
 from webrec.eval.systems.similarity_network import SimilarityNetwork
 
@@ -105,9 +105,44 @@ def test_what_nobody_took_is_known_by_its_text(monkeypatch: pytest.MonkeyPatch) 
     assert ndcg(system, examples) > 0.8
 
 
+def test_an_item_that_nobody_took_has_nothing_beside_its_text() -> None:
+    vectors, taken = Hashed().encode([f"t{n}" for n in range(6)]), np.arange(6) < 4
+    with_offsets, without = SimilarityNetwork(vectors, 2, taken), SimilarityNetwork(vectors, 2, None)
+    with torch.no_grad():
+        for offsets in (with_offsets.key_offsets, with_offsets.value_offsets):
+            assert offsets is not None
+            offsets.copy_(torch.randn(6, 32))
+    given, plain = with_offsets.learned(), without.learned()
+    assert np.array_equal(given.values[4:], plain.values[4:])
+    assert np.array_equal(given.keys[4:], plain.keys[4:])
+    assert (np.abs(given.values[:4] - plain.values[:4]).max(1) > 0.05).all()
+
+
+def test_unsold_items_are_not_all_alike() -> None:
+    """Beside items that are taken, one that nobody took is ranked by its text, not put last for being unsold."""
+    system = small(epochs=30, learning_rate=5e-3)
+    training, _ = chain(users=60, items=40)
+    unsold = {f"new{n}": Item(f"new{n}", f"Brand new {n}") for n in range(10)}
+    system.fit(replace(training, items={**training.items, **unsold}), 0)
+    assert system.learned is not None
+    values = system.learned.values[[system._numbers[item] for item in unsold]]
+    apart = values @ values.T - np.eye(10)
+    assert apart.sum() / 90 < 0.2, "no direction of their own"
+
+
+@pytest.mark.parametrize("offsets", [True, False])
+def test_on_several_threads_it_is_the_same(offsets: bool) -> None:
+    made = []
+    for _ in range(3):
+        system = small(epochs=2, threads=2, offsets=offsets)
+        system.fit(TRAINING, 0)
+        made.append(system.rank_many(EXAMPLES))
+    assert made[0] == made[1] == made[2]
+
+
 def test_the_loss_is_the_equation_in_float64() -> None:
     torch.manual_seed(3)
-    network = SimilarityNetwork(Hashed().encode([f"t{n}" for n in range(20)]), 3)
+    network = SimilarityNetwork(Hashed().encode([f"t{n}" for n in range(20)]), 3, np.arange(20) < 15)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
@@ -130,13 +165,13 @@ def test_an_untrained_network_compares_the_embeddings() -> None:
     vectors = Hashed().encode([f"t{n}" for n in range(8)])
     apart = vectors - vectors.mean(0)
     apart /= np.linalg.norm(apart, axis=1, keepdims=True)
-    learned = SimilarityNetwork(vectors, 1).learned()
+    learned = SimilarityNetwork(vectors, 1, np.ones(8, bool)).learned()
     found = learned.scores(np.array([2]), np.arange(8))
     assert found.tolist() == pytest.approx((10 * apart @ apart[2]).tolist(), abs=1e-4)
 
 
 def test_dropout_leaves_the_last_item() -> None:
-    network = SimilarityNetwork(Hashed().encode([f"t{n}" for n in range(9)]), 3)
+    network = SimilarityNetwork(Hashed().encode([f"t{n}" for n in range(9)]), 3, None)
     owner, item, age = network._steps([((1, 2, 3, 4), 5), ((6,), 7)], 0.999999)
     assert (owner.tolist(), item.tolist(), age.tolist()) == ([0, 1], [4, 6], [0, 0])
     owner, item, age = network._steps([((1, 2, 3, 4), 5), ((6,), 7)], 0.0)
@@ -203,6 +238,21 @@ def test_a_folder_of_other_data_or_settings_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="holds a training on other data or with other settings"):
             system.fit(training, seed)
     assert json.loads((tmp_path / CURVE).read_text())["curve"]
+
+
+def test_a_folder_that_is_damaged_or_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match=r"cannot be written \(.*\); make room, or give another folder"):
+        small(epochs=1, folder=tmp_path / "file" / "below").fit(TRAINING, 0)
+    folder = tmp_path / "run"
+    small(epochs=1, folder=folder).fit(TRAINING, 0)
+    for path, content in ((folder / "epoch-1.safetensors", b"cut"), (folder / CURVE, b"{")):
+        path.write_bytes(content)
+        with pytest.raises(ConfigurationError, match="is damaged; remove it to train again"):
+            small(epochs=1, folder=folder).fit(TRAINING, 0)
+    (folder / "other.txt").write_text("kept")
+    forget(folder)
+    assert [path.name for path in folder.iterdir()] == ["other.txt"]
 
 
 def test_wrong_input() -> None:

@@ -89,7 +89,34 @@ def test_what_was_learned_is_evidence_and_comes_back(tmp_path: Path) -> None:
     assert load_crowd(tmp_path).similarity is None
 
 
-@pytest.mark.parametrize("damage", ["absent", "cut", "shape", "nan"])
+def test_an_older_crowd_is_gone_before_a_new_one_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_crowd(tmp_path, learned())
+
+    def cut(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("webrec.tools.crowd.saved.json.dumps", cut)
+    with pytest.raises(KeyboardInterrupt):
+        save_crowd(tmp_path, CROWD)
+    with pytest.raises(ConfigurationError, match=r"holds no crowd\.json"):
+        load_crowd(tmp_path)
+    monkeypatch.undo()
+    save_crowd(tmp_path, CROWD)
+    assert not (tmp_path / SIMILARITY).exists()
+
+
+DAMAGE: dict[str, dict[str, np.ndarray]] = {
+    "a shape": {"bias": np.zeros(4)},
+    "no rows": {"keys": np.ones((), np.float32)},
+    "no number": {"bias": np.full(5, np.nan)},
+    "too long": {"keys": np.full((5, 4), 3e38, np.float32), "values": np.full((5, 4), 3e38, np.float32)},
+    "too far": {"bias": np.array([1e308, -1e308, 0, 0, 0])},
+    "no scale": {"scale": np.array([-5.0])},
+    "whole numbers": {"ages": np.zeros(3, np.int64)},
+}
+
+
+@pytest.mark.parametrize("damage", ["absent", "cut", *DAMAGE])
 def test_what_was_learned_and_is_damaged_is_refused(tmp_path: Path, damage: str) -> None:
     save_crowd(tmp_path, learned())
     path = tmp_path / SIMILARITY
@@ -99,8 +126,7 @@ def test_what_was_learned_and_is_damaged_is_refused(tmp_path: Path, damage: str)
     elif damage == "cut":
         path.write_bytes(path.read_bytes()[:-9])
     else:
-        tensors["bias"] = tensors["bias"][:-1] if damage == "shape" else tensors["bias"] * np.nan
-        save_file(tensors, path)
+        save_file({**tensors, **DAMAGE[damage]}, path)
     with pytest.raises(ConfigurationError, match=r"is damaged; make it again with webrec crowd"):
         load_crowd(tmp_path)
 
