@@ -68,8 +68,8 @@ def save_crowd(folder: Path, crowd: SavedCrowd) -> None:
         fresh.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         fresh.replace(folder / MODEL)
     except (OSError, SafetensorError) as error:
-        told = error.strerror if isinstance(error, OSError) else error
-        raise ConfigurationError(f"{folder}: it cannot be written ({told}); give another folder") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"{folder}: it cannot be written ({why}); give another folder") from None
 
 
 def load_crowd(folder: Path) -> SavedCrowd:
