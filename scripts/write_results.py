@@ -183,6 +183,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "results.md": {
         "rivals": cells("rivals"),
         "games": cells("rivals_games"),
+        "counting": cells("counting"),
         "days": days_table("rivals", ("popularity", "co_occurrence", "sasrec")),
         "crowd": fused_and_cells("crowd", "crowd_beauty"),
         "web": against(("web_and_crowd", "web_and_crowd_beauty"), "both", ("both-permuted", "crowd")),
