@@ -104,7 +104,7 @@ def load_crowd(folder: Path) -> SavedCrowd:
 
 
 def _keep_similarity(folder: Path, similarity: LearnedSimilarity) -> None:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors = {
         "keys": similarity.keys.astype(np.float16),  # half the file; a cosine moves by less than a thousandth
@@ -114,7 +114,8 @@ def _keep_similarity(folder: Path, similarity: LearnedSimilarity) -> None:
         "scale": np.array([similarity.scale]),
     }
     fresh = folder / f"{SIMILARITY}.new"
-    save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, fresh)
+    # As bytes: the library would write a file for its owner alone.
+    fresh.write_bytes(save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}))
     fresh.replace(folder / SIMILARITY)
 
 
