@@ -82,33 +82,24 @@ class Checkpoint:
 
         Raises `ConfigurationError` where they cannot be written.
         """
-        try:
-            self._keep(network, optimiser, best, curve)
-        except (OSError, SafetensorError) as error:
-            raise ConfigurationError(
-                f"folder: {self.folder} cannot be written ({error}); make room, or give another folder"
-            ) from None
-
-    def _keep(
-        self,
-        network: Any,
-        optimiser: torch.optim.Optimizer,
-        best: Mapping[str, torch.Tensor],
-        curve: Sequence[Epoch],
-    ) -> None:
         from safetensors.torch import save_file
 
-        self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"weight.{name}": weight for name, weight in network.state_dict().items()}
         tensors |= {f"best.{name}": weight for name, weight in best.items()}
         for name, parameter in network.named_parameters():
             tensors |= {f"adam.{key}.{name}": value for key, value in optimiser.state[parameter].items()}
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, self._tensors(len(curve)))
-        fresh = self.folder / f"{CURVE}.new"
         text = json.dumps({"identity": self.identity, "curve": [asdict(epoch) for epoch in curve]}, indent=1)
-        fresh.write_text(text, "utf-8")
-        fresh.replace(self.folder / CURVE)
-        self._tensors(len(curve) - 1).unlink(missing_ok=True)
+        fresh = self.folder / f"{CURVE}.new"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, self._tensors(len(curve)))
+            fresh.write_text(text, "utf-8")
+            fresh.replace(self.folder / CURVE)
+            self._tensors(len(curve) - 1).unlink(missing_ok=True)
+        except (OSError, SafetensorError) as error:
+            raise ConfigurationError(
+                f"folder: {self.folder} cannot be written ({error}); make room, or give another folder"
+            ) from None
 
     def _tensors(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch}.safetensors"

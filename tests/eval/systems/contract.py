@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from webrec.errors import InputError
 from webrec.eval.data.candidates import CandidateSampler
 from webrec.eval.data.dataset import RankingExample, TrainingData
 from webrec.eval.data.splitting import leave_one_out
+from webrec.eval.metrics.ranking import metric_values, target_ranks
+from webrec.eval.systems.counting import Popularity
 from webrec.eval.systems.system import NotFittedError, System, answers
 
 from ...worlds import chained, dataset  # noqa: TID252
@@ -99,6 +101,30 @@ class SystemContract:
 
     def test_it_has_a_name(self) -> None:
         assert self.make().name.replace("_", "").isalnum()
+
+
+def ndcg(system: Any, examples: Sequence[RankingExample]) -> float:
+    """Mean NDCG@10."""
+    ranks = target_ranks(system.rank_many(examples), [e.candidates.index(e.target) for e in examples])
+    return float(metric_values(ranks)["ndcg@10"].mean())
+
+
+def learns_what_follows_what(system: Any) -> None:
+    """Far better than popularity where each item is mostly followed by the next; `system` has a `curve` of losses."""
+    popular = Popularity()
+    system.fit(TRAINING, 0)
+    popular.fit(TRAINING, 0)
+    assert ndcg(system, EXAMPLES) > ndcg(popular, EXAMPLES) + 0.3
+    assert system.curve[-1].loss < system.curve[0].loss
+
+
+def keeps_the_best_epoch(system: Any, epochs: int) -> None:
+    """`system` of patience 2 stops before `epochs`, two after its best one, whose weights it has."""
+    system.fit(TRAINING, 0, EXAMPLES)
+    values = [e.validation or 0.0 for e in system.curve]
+    assert len(values) < epochs
+    assert len(values) - 1 - values.index(max(values)) == 2
+    assert ndcg(system, EXAMPLES) == pytest.approx(max(values))
 
 
 class Fixed:

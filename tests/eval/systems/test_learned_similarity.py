@@ -18,14 +18,12 @@ import torch
 
 from webrec.errors import ConfigurationError, TrainingError
 from webrec.eval.data.dataset import Item, RankingExample, TrainingData
-from webrec.eval.metrics.ranking import metric_values, target_ranks
 from webrec.eval.systems import learned_similarity
-from webrec.eval.systems.counting import Popularity
 from webrec.eval.systems.epoch_checkpoint import CURVE, forget
 from webrec.eval.systems.learned_similarity import LearnedSimilaritySystem
 from webrec.eval.systems.similarity_network import SimilarityNetwork
 
-from .contract import EXAMPLES, TRAINING, SystemContract, chain
+from .contract import EXAMPLES, TRAINING, SystemContract, chain, keeps_the_best_epoch, learns_what_follows_what, ndcg
 
 
 class Hashed:
@@ -62,17 +60,8 @@ class TestOfPages(SystemContract):
     make = staticmethod(lambda: small({"i03": "A page."}))
 
 
-def ndcg(system: Any, examples: Sequence[RankingExample]) -> float:
-    ranks = target_ranks(system.rank_many(examples), [e.candidates.index(e.target) for e in examples])
-    return float(metric_values(ranks)["ndcg@10"].mean())
-
-
 def test_it_learns_what_follows_what() -> None:
-    system, popular = small(epochs=40, learning_rate=5e-3), Popularity()
-    system.fit(TRAINING, 0)
-    popular.fit(TRAINING, 0)
-    assert ndcg(system, EXAMPLES) > ndcg(popular, EXAMPLES) + 0.3
-    assert system.curve[-1].loss < system.curve[0].loss
+    learns_what_follows_what(small(epochs=40, learning_rate=5e-3))
 
 
 def kinds(seed: int = 0) -> tuple[TrainingData, list[RankingExample]]:
@@ -188,12 +177,7 @@ def test_pages_stand_behind_titles(encoder: Hashed) -> None:
 
 
 def test_the_best_epoch_is_kept_and_training_stops() -> None:
-    system = small(epochs=200, patience=2, learning_rate=0.05)
-    system.fit(TRAINING, 0, EXAMPLES)
-    values = [e.validation or 0.0 for e in system.curve]
-    assert len(values) < 200
-    assert len(values) - 1 - values.index(max(values)) == 2
-    assert ndcg(system, EXAMPLES) == pytest.approx(max(values))
+    keeps_the_best_epoch(small(epochs=200, patience=2, learning_rate=0.05), 200)
 
 
 KILLED = """

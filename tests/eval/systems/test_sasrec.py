@@ -13,14 +13,12 @@ from typing import Any
 import pytest
 
 from webrec.errors import ConfigurationError, MissingExtraError, TrainingError
-from webrec.eval.metrics.ranking import metric_values, target_ranks
-from webrec.eval.systems.counting import Popularity
 from webrec.eval.systems.epoch_checkpoint import CURVE
 from webrec.eval.systems.sasrec import SASRec
 from webrec.eval.systems.sasrec_network import build_network, hidden_states, item_vectors, left_padded
 from webrec.eval.systems.sasrec_training import batch_loss, windows
 
-from .contract import EXAMPLES, TRAINING, SystemContract, chain
+from .contract import EXAMPLES, TRAINING, SystemContract, chain, keeps_the_best_epoch, learns_what_follows_what
 
 pytest.importorskip("replay")
 import torch
@@ -34,17 +32,8 @@ class TestSASRec(SystemContract):
     make = staticmethod(small)
 
 
-def ndcg(system: Any, examples: Any) -> float:
-    ranks = target_ranks(system.rank_many(examples), [e.candidates.index(e.target) for e in examples])
-    return float(metric_values(ranks)["ndcg@10"].mean())
-
-
 def test_it_learns_what_follows_what() -> None:
-    system, popular = small(epochs=60, learning_rate=5e-3), Popularity()
-    system.fit(TRAINING, 0)
-    popular.fit(TRAINING, 0)
-    assert ndcg(system, EXAMPLES) > ndcg(popular, EXAMPLES) + 0.3
-    assert system.curve[-1].loss < system.curve[0].loss
+    learns_what_follows_what(small(epochs=60, learning_rate=5e-3))
 
 
 def test_windows_make_every_item_but_the_first_a_target_once() -> None:
@@ -161,12 +150,7 @@ def stop_after(system: SASRec, epochs: int) -> None:
 
 
 def test_the_best_epoch_is_kept_and_training_stops() -> None:
-    system = small(epochs=40, patience=2, learning_rate=0.05)
-    system.fit(TRAINING, 0, EXAMPLES)
-    values = [e.validation or 0.0 for e in system.curve]
-    assert len(values) < 40
-    assert len(values) - 1 - values.index(max(values)) == 2
-    assert ndcg(system, EXAMPLES) == pytest.approx(max(values))
+    keeps_the_best_epoch(small(epochs=40, patience=2, learning_rate=0.05), 40)
 
 
 def test_a_folder_of_other_data_or_settings_is_refused(tmp_path: Path) -> None:
