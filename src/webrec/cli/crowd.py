@@ -23,7 +23,7 @@ from webrec.cli.progress import StatusLine
 @click.option(
     "--similarity",
     is_flag=True,
-    help="Also learn which titles and descriptions follow which, by a small sentence encoder: better (docs/crowd.md), and takes minutes, at 50,000 items hours.",
+    help="Also learn which titles and descriptions follow which, by a small sentence encoder: better on validation users (docs/log.md), and takes minutes, at 50,000 items hours.",
 )
 def crowd(folder: Path, output: Path, min_interactions: int, sampling: str, similarity: bool) -> None:
     """Count what the users of the data set in FOLDER took, and weigh it on what they took next.
