@@ -1,4 +1,4 @@
-"""Prompt and candidates of several examples as one batch, for passes that need gradients.
+"""Prompt and candidates of several examples as one batch: for passes that need gradients, and for GPUs.
 
 Each example is one row: soft prompt, prompt, then every candidate less its last token, each restarting at the position
 after the prompt and seeing the prompt and itself only. So a row costs one pass and scores as one pass a candidate would.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+    from transformers import LlamaForCausalLM
 
     from webrec.models.adapter import AdaptedLlama
 
@@ -141,11 +142,17 @@ def pack(
 
 def candidate_likelihoods(adapted: AdaptedLlama, batch: PackedBatch) -> torch.Tensor:
     """`Σ_t ln P(c_t | prompt, c_<t)` of every candidate, in nats: shape (C,), float32, with gradients."""
+    return packed_likelihoods(adapted.llama, batch, adapted.soft_prompt(), has_head=adapted.head is not None)
+
+
+def packed_likelihoods(
+    llama: LlamaForCausalLM, batch: PackedBatch, soft_prompt: torch.Tensor | None, *, has_head: bool
+) -> torch.Tensor:
+    """The same of a model and its parts; `batch` is packed with as many virtual tokens as `soft_prompt` has."""
     import torch
 
     from webrec.models.blocked_attention import RowBlocks, additive_mask, uses_blocks
 
-    llama, soft_prompt = adapted.llama, adapted.soft_prompt()
     embedded = llama.model.embed_tokens(batch.input_ids)
     if soft_prompt is not None:
         embedded = torch.cat([soft_prompt.to(embedded.dtype).expand(len(embedded), -1, -1), embedded], 1)
@@ -154,7 +161,7 @@ def candidate_likelihoods(adapted: AdaptedLlama, batch: PackedBatch) -> torch.Te
         seen = {"row_blocks": RowBlocks.of(batch.visible, embedded.dtype)}
     else:
         seen = {"attention_mask": additive_mask(batch.visible, embedded.dtype)[:, None]}
-    head = {} if adapted.head is None else {"node_mask": batch.nodes}
+    head = {"node_mask": batch.nodes} if has_head else {}
     hidden = llama.model(
         inputs_embeds=embedded, position_ids=batch.positions, use_cache=False, **seen, **head
     ).last_hidden_state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from webrec.models.adapter import AdaptedLlama
-from webrec.models.backbone import Backbone, sharing_weights
+from webrec.models.backbone import Backbone, LoadedAdapter, sharing_weights
 from webrec.models.config import LoraTuning, SoftPromptTuning
 from webrec.models.mp_head.config import MPHeadConfig
 from webrec.models.mp_head.model import set_gates
 from webrec.models.packing import EncodedExample, candidate_likelihoods, pack
+from webrec.models.scoring import score_candidates, score_together
 
 SETUPS = {
     "lora": (LoraTuning(), None),
@@ -94,6 +96,26 @@ def test_packed_equals_one_by_one_in_any_company(double: Backbone, setup: str) -
     assert only.tolist() == pytest.approx(
         [t[e.target] for t, e in zip(expected, batch, strict=True)], abs=2e-4, rel=1e-6
     )
+
+
+@pytest.mark.parametrize("setup", SETUPS)
+def test_several_users_in_one_pass_are_scored_as_each_alone(backbone: Backbone, setup: str) -> None:
+    adapted = adapted_for(backbone, setup, torch.float32)
+    adapter = LoadedAdapter("a", "b", adapted)
+    asked = [(e.prompt, e.candidates) for e in examples(4)]
+    scorer = replace(backbone, model=adapted.llama, adapter=adapter)
+    together = score_together(scorer, asked)
+    alone = [score_candidates(scorer, *one) for one in asked]
+    for mine, expected in zip(together, alone, strict=True):
+        assert [c.tokens for c in mine] == [c.tokens for c in expected]
+        assert [c.total for c in mine] == pytest.approx([c.total for c in expected], abs=1e-3, rel=1e-5)
+
+
+def test_several_users_without_an_adapter(backbone: Backbone) -> None:
+    asked = [(e.prompt, e.candidates) for e in examples(3)]
+    told = [c.total for one in score_together(backbone, asked) for c in one]
+    expected = [c.total for one in asked for c in score_candidates(backbone, *one)]
+    assert told == pytest.approx(expected, abs=1e-3, rel=1e-5)
 
 
 def test_float32_too(backbone: Backbone) -> None:

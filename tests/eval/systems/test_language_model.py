@@ -11,6 +11,7 @@ from webrec.errors import ConfigurationError
 from webrec.eval.examples import Example, ExamplePage, encode_example
 from webrec.eval.retrieval.page_source import PageSource
 from webrec.eval.retrieval.retrieve import FoundPage, Retrieved
+from webrec.eval.systems import language_model
 from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.systems.system import NotFittedError, answers
 from webrec.eval.train_config import PromptConfig
@@ -60,6 +61,20 @@ def test_order_batches_and_costs(config: BackboneConfig) -> None:
         assert answer.seconds > 0
         assert (answer.tokens_written, answer.searches) == (0, 0)
     assert system.rank_many(EXAMPLES[:2]) == [list(a.scores) for a in given[:2]]
+
+
+@pytest.mark.parametrize("score_by", ["mean", "pmi"])
+def test_several_in_one_pass_as_a_gpu_answers(
+    config: BackboneConfig, score_by: ScoreBy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = LanguageModel(config, PromptConfig(pages=0), score_by)
+    system.fit(TRAINING, 0)
+    alone = answers(system, EXAMPLES[:5])
+    monkeypatch.setattr(language_model, "together_on", lambda _: 3)
+    for mine, expected in zip(answers(system, EXAMPLES[:5]), alone, strict=True):
+        assert mine.scores == pytest.approx(expected.scores, rel=1e-4, abs=1e-4)
+        assert mine.tokens_read == expected.tokens_read
+        assert mine.seconds > 0
 
 
 def test_it_reads_the_pages_that_it_is_given(config: BackboneConfig) -> None:
