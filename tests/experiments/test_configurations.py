@@ -34,7 +34,7 @@ STUDIED = {
     "heads": {"tune.head"},
     "hops": {"tune.head"},
     "layers": {"tune.head.layers"},
-    "pages": {"tune.head", "prompt.pages"},
+    "pages": {"tune.head", "prompt.pages", "placebo"},
     "queries": {"retrieval"},
     "language_models": {"tune.head"},
 }
