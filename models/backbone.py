@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from webrec.errors import BackboneError, ConfigurationError, missing_extra
 from webrec.models.chat import ChatEncoder
 from webrec.models.config import DEFAULT_BACKBONE, BackboneConfig
-from webrec.models.progress_bars import quiet_progress_bars
 from webrec.models.pypi_weights import smollm2_folder
+from webrec.models.quiet_loading import quiet_loading
 from webrec.models.recent_influence import RecentInfluence
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _load(config: BackboneConfig) -> Backbone:
     if config.adapter_revision is not None:
         raise ConfigurationError("adapter_revision: there is no adapter; name one in adapter, or leave it out")
     device = _device(config.device)
-    with quiet_progress_bars():
+    with quiet_loading():
         folder, source = _resolve(config)
         try:
             model_config = transformers.AutoConfig.from_pretrained(folder, revision=config.revision)

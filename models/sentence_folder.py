@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from webrec.errors import BackboneError, ConfigurationError
-from webrec.models.progress_bars import quiet_progress_bars
+from webrec.models.quiet_loading import quiet_loading
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +69,7 @@ def fetch_sentence_folder(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        with quiet_progress_bars():
+        with quiet_loading():
             return Path(snapshot_download(name, allow_patterns=_WANTED_FILES, ignore_patterns=_OTHER_RUNTIMES))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigurationError(
@@ -163,7 +163,7 @@ def _transformer(folder: Path, name: str, max_tokens: int | None) -> tuple[Any, 
 
     from_pretrained: Any = AutoModel.from_pretrained
     try:
-        with quiet_progress_bars():
+        with quiet_loading():
             slow: Any = AutoTokenizer.from_pretrained(folder)
             model, loading = from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True

@@ -120,7 +120,7 @@ def _save_llama(folder: Path, tokenizer: Tokenizer, shape: dict[str, Any], *, eo
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from webrec.models.progress_bars import quiet_progress_bars
+    from webrec.models.quiet_loading import quiet_loading
 
     # Weights larger than usual: the distributions are then peaked, and greedy text does not fall into one token.
     config = LlamaConfig(
@@ -137,6 +137,6 @@ def _save_llama(folder: Path, tokenizer: Tokenizer, shape: dict[str, Any], *, eo
         model = LlamaForCausalLM(config)
     tokens = [tokenizer.decode([index]).strip() for index in range(config.vocab_size)]
     words = torch.tensor([len(token) > 2 and token.isalpha() for token in tokens])
-    with torch.no_grad(), quiet_progress_bars():
+    with torch.no_grad(), quiet_loading():
         model.lm_head.weight[words] *= 1.5  # so that words are generated more often than bytes
         model.save_pretrained(folder)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -60,3 +63,10 @@ def test_equals_a_reading_of_the_definition(encoder: SentenceEncoder) -> None:
         with torch.inference_mode():
             mean = encoder.loaded.model(torch.tensor([ids])).last_hidden_state[0].mean(0)
         assert encoder.encode([text])[0] == pytest.approx((mean / mean.norm()).numpy(), abs=1e-5)
+
+
+def test_nothing_is_said_of_weights_that_are_not_needed() -> None:
+    # In a process of its own: transformers writes to what standard error was when it was imported.
+    code = "from webrec.models.sentence_encoder import _minilm; _minilm()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
