@@ -192,8 +192,6 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "language_models": planned_and_cells("language_models"),
         "seeds": planned_and_cells("seeds"),
         "standardised": planned_and_cells("standardised"),
-        "language_models_first": planned("language_models_first"),
-        "kept_state": cells("kept_state"),
         "heads": planned_and_cells("heads"),
         "adapter": planned_and_cells("adapter"),
         "noise": noise_table("noise_0.0", "noise_0.9"),
@@ -222,7 +220,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     },
     "../adapters/films/README.md": {
         "films": some_systems(
-            "language_models_first",  # whose training the adapter is
+            "language_models",  # whose training the adapter is
             "movielens_small_2018",
             ("mp-pairwise", "rag", "tuned", "zero-shot-rag", "zero-shot", "popularity", "co_occurrence", "random"),
         )

@@ -33,7 +33,7 @@ def test_its_files_are_those_of_its_training() -> None:
 @pytest.mark.slow
 def test_it_scores_films_and_is_no_longer_the_plain_backbone() -> None:
     data = load_example("films")
-    told = {"providers": ["sample"], "pages": 3, "page_tokens": 32, "reasoning_tokens": 16, "title_words": 8}
+    told = {"providers": ["sample"], "pages": 3, "page_tokens": 64, "reasoning_tokens": 16, "title_words": 16}
     plain = recommend(data["history"], data["candidates"], prompt_form="next", **told)
     ranked = recommend(data["history"], data["candidates"], prompt_form="next", adapter=str(FILMS), **told)
     assert ranked.head == "pairwise (layer 2, 1 hop, top 64)"
