@@ -20,7 +20,8 @@ from webrec.eval.bench_path import Writer, measure_path
 from webrec.eval.bench_picture import picture
 from webrec.eval.bench_score import PROMPTS, measure_scoring
 from webrec.eval.bench_train import measure_training
-from webrec.eval.provenance import processor, provenance
+from webrec.eval.machine import processor
+from webrec.eval.provenance import provenance
 from webrec.models.backbone import get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.models.decoding import decode_greedily

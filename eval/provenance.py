@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
+from webrec.eval.machine import processor
 from webrec.eval.run_folder import source_commit
-
-_CPU_INFO = Path("/proc/cpuinfo")
 
 
 def provenance(*packages: str) -> dict[str, Any]:
@@ -24,13 +21,3 @@ def provenance(*packages: str) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "versions": {name: version(name) for name in ("webrec", *packages)},
     }
-
-
-def processor() -> str:
-    """The processor's name where Linux tells it, else its kind."""
-    if _CPU_INFO.is_file():
-        for line in _CPU_INFO.read_text("utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name" and value.strip():
-                return value.strip()
-    return platform.processor() or platform.machine()

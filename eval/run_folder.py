@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from webrec.errors import ConfigurationError
+from webrec.eval.machine import gpus, processor
 
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
@@ -80,6 +82,7 @@ class RunFolder:
                 "versions": _versions(),
                 "commit": source_commit(),
                 "platform": f"{platform.system()} {platform.machine()}",
+                "machine": {"processor": processor(), "cpus": os.cpu_count(), "gpus": gpus()},
             }
         )
         self._write(description)

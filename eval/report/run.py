@@ -50,10 +50,13 @@ class FinishedRun:
         yield "asked", f"the {self.config['part']} part, with {self.config['threads']} thread(s)"
 
     def starts(self) -> Iterator[tuple[str, str, str, str]]:
-        """Each start: when, of which code, where, with which versions."""
-        for start in self.description["starts"]:
+        """Each start, of this run and then of those it took rows from: when, of which code, where, with which versions."""
+        taken = [
+            (f", for {one['from']}", start) for one in self.description.get("taken", ()) for start in one["starts"]
+        ]
+        for of, start in [*(("", start) for start in self.description["starts"]), *taken]:
             versions = ", ".join(f"{name} {version}" for name, version in start["versions"].items())
-            yield start["time"], start.get("commit") or "installed", start.get("platform", ""), versions
+            yield f"{start['time']}{of}", start.get("commit") or "installed", _machine(start), versions
 
     def settings(self) -> str:
         """The settings as YAML; paths are relative to the folder that the file with the settings lay in."""
@@ -63,6 +66,13 @@ class FinishedRun:
     def command(self) -> str:
         """What makes it again, from a file with the settings."""
         return "webrec eval eval.yaml"
+
+
+def _machine(start: dict[str, Any]) -> str:
+    """System, processor and GPUs, as far as the start noted them."""
+    machine = start.get("machine") or {}
+    processor = f"{machine['cpus']} × {machine['processor']}" if machine else ""
+    return ", ".join(filter(None, [start.get("platform", ""), processor, *machine.get("gpus", ())]))
 
 
 def read_run(folder: Path) -> FinishedRun:

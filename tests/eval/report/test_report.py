@@ -174,6 +174,17 @@ def test_foreign_text_is_quoted(tmp_path: Path) -> None:
     assert markdown_table(run_view(finished("x")).cells[0].main).count("\n") > 8
 
 
+def test_every_start_is_told_with_its_machine() -> None:
+    run = finished()
+    there = {"processor": "Some CPU", "cpus": 16, "gpus": ["NVIDIA H200"]}
+    start = {"time": "2026-01-02", "commit": "def", "platform": "Linux", "machine": there, "versions": {"torch": "2"}}
+    told = replace(run, description={**run.description, "taken": [{"from": "other", "starts": [start]}]})
+    assert list(told.starts()) == [
+        ("2026-01-01", "abc", "Linux", "webrec 0.1.0"),
+        ("2026-01-02, for other", "def", "Linux, 16 × Some CPU, NVIDIA H200", "torch 2"),
+    ]
+
+
 def test_plots() -> None:
     drawn = str(interval_plot([("<b>", 0.5, 0.4, 0.6), ("w" * 90, 0.3, 0.2, 0.35)], "NDCG@10", 0.227))
     assert "&lt;b&gt;" in drawn
