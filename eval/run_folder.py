@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from webrec.errors import ConfigurationError
 from webrec.eval.machine import gpus, processor
+from webrec.eval.whole_text import write_whole_text
 
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
@@ -125,9 +126,7 @@ class RunFolder:
         raise ConfigurationError(f"output: {path} is not of {self._kind}; give another folder")
 
     def _write(self, description: dict[str, Any]) -> None:
-        fresh = self.folder / f"{RUN_FILE}.new"
-        fresh.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
-        fresh.replace(self.folder / RUN_FILE)
+        write_whole_text(self.folder / RUN_FILE, json.dumps(description, indent=1) + "\n")
 
 
 def source_commit() -> str | None:

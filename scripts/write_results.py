@@ -193,6 +193,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "seeds": planned_and_cells("seeds"),
         "standardised": planned_and_cells("standardised"),
         "heads": planned_and_cells("heads"),
+        "web_language": planned_and_cells("web_and_language"),
         "adapter": planned_and_cells("adapter"),
         "noise": noise_table("noise_0.0", "noise_0.9"),
         "language_crowd": planned("language_and_crowd"),

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from webrec.errors import ConfigurationError, WebRecError
 from webrec.eval.data.catalogue import Release, RemoteFile
+from webrec.eval.whole_text import write_whole_text
 
 MANIFEST = "download.json"
 MOST_BYTES = 200 * 10**9
@@ -184,9 +185,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _note(folder: Path, name: str, told: dict[str, Any]) -> None:
-    fresh = folder / f"{MANIFEST}.new"
-    fresh.write_text(json.dumps({**read_manifest(folder), name: told}, indent=1) + "\n", encoding="utf-8")
-    fresh.replace(folder / MANIFEST)
+    write_whole_text(folder / MANIFEST, json.dumps({**read_manifest(folder), name: told}, indent=1) + "\n")
 
 
 def _said(error: Exception) -> str:

@@ -17,6 +17,7 @@ from webrec.eval.evaluation.plan import Fit
 from webrec.eval.evaluation.rows import RowStore
 from webrec.eval.evaluation.summary import Summary
 from webrec.eval.systems.config import Readings
+from webrec.eval.whole_text import write_whole_text
 
 EXAMPLES_FILE = "examples.json"
 DRAWN, APART = 12, 6
@@ -124,9 +125,7 @@ def _readings(readings: Readings, example: RankingExample) -> dict[str, Reading]
 
 def write_looked_at(folder: Path, examples: Sequence[LookedAt]) -> None:
     """Write examples.json, whole or not at all."""
-    fresh = folder / f"{EXAMPLES_FILE}.new"
-    fresh.write_text(json.dumps([e.model_dump(mode="json") for e in examples]) + "\n", encoding="utf-8")
-    fresh.replace(folder / EXAMPLES_FILE)
+    write_whole_text(folder / EXAMPLES_FILE, json.dumps([e.model_dump(mode="json") for e in examples]) + "\n")
 
 
 def read_looked_at(folder: Path) -> list[LookedAt]:

@@ -21,6 +21,7 @@ from webrec.eval.evaluation.config import EvalConfig
 from webrec.eval.evaluation.rows import RowStore
 from webrec.eval.metrics.ranking import METRICS, chance, metric_values
 from webrec.eval.metrics.statistics import Interval, compare, holm, intervals, seed_spread
+from webrec.eval.whole_text import write_whole_text
 
 if TYPE_CHECKING:
     from webrec.eval.evaluation.plan import Fit
@@ -172,9 +173,7 @@ def _coverage(config: EvalConfig, examples: FrozenExamples, corpus: Corpus) -> d
 
 def write_summary(folder: Path, summary: Summary) -> None:
     """Write summary.json, whole or not at all."""
-    fresh = folder / f"{SUMMARY_FILE}.new"
-    fresh.write_text(json.dumps(summary.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
-    fresh.replace(folder / SUMMARY_FILE)
+    write_whole_text(folder / SUMMARY_FILE, json.dumps(summary.model_dump(mode="json"), indent=1) + "\n")
 
 
 def read_summary(folder: Path) -> Summary:

@@ -13,6 +13,7 @@ import numpy as np
 from webrec.errors import ConfigurationError
 from webrec.eval.data.dataset import Item, RankingExample, TrainingData
 from webrec.eval.systems.system import NotFittedError
+from webrec.eval.whole_text import write_whole_text
 from webrec.tools.crowd.choice import ChoiceModel, fit_choice, with_ranks
 from webrec.tools.crowd.features import COUNTED, DESCRIBED, TIMED, CrowdFeatures
 from webrec.tools.crowd.pairs import Floats
@@ -133,10 +134,7 @@ class Fused:
             for (sampling, half), model in self._models.items()
             if half is None
         }
-        self._folder.mkdir(parents=True, exist_ok=True)
-        fresh = self._folder / f"{WEIGHTS}.new"
-        fresh.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        fresh.replace(self._folder / WEIGHTS)
+        write_whole_text(self._folder / WEIGHTS, json.dumps(told, indent=1) + "\n")
 
 
 def records_of(training: TrainingData) -> Records:

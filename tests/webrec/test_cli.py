@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -350,3 +351,15 @@ def test_doctor_tells_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     facts = json.loads(run("doctor", "--json").output)
     assert facts["keys"] == {"TAVILY_API_KEY": True, "BRAVE_API_KEY": False, "WEBREC_DECODER_KEY": False}
     assert facts["cached"] == []
+
+
+def test_a_disk_that_is_full_elsewhere_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/some/file")
+
+    monkeypatch.setattr(main.commands["doctor"], "callback", full)
+    result = run("doctor")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "webrec: /some/file: No space left on device; free some space there, then call the same command again\n",
+    )

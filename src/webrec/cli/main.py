@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 from typing import Any
@@ -27,6 +28,8 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 """Their names in glibc's malloc.h."""
 
 _MMAP_BYTES = 16 * 2**20
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+"""What an operating system says of a disk that takes no more."""
 
 
 class _Commands(click.Group):
@@ -38,6 +41,14 @@ class _Commands(click.Group):
         except WebRecError as error:
             click.echo(f"webrec: {clean(str(error))}", err=True)
             ctx.exit(2 if isinstance(error, InputError) else 1)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            where = f"{clean(str(error.filename))}: " if error.filename else ""
+            click.echo(
+                f"webrec: {where}{error.strerror}; free some space there, then call the same command again", err=True
+            )
+            ctx.exit(2)
         except KeyboardInterrupt:
             click.echo("webrec: interrupted", err=True)
             ctx.exit(130)

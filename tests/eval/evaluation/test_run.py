@@ -316,6 +316,29 @@ def test_a_full_disk_loses_nothing(config: EvalConfig, monkeypatch: pytest.Monke
     assert len(rows(config.output)) == 1920
 
 
+@pytest.mark.parametrize("name", ["run.json", "examples.json", "summary.json"])
+def test_a_disk_that_is_full_at_the_end_loses_nothing(
+    name: str, config: EvalConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_text
+
+    def filling(path: Path, text: str, *more: Any, **options: Any) -> int:
+        if path.name == f"{name}.new":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, text, *more, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", filling)
+        with pytest.raises(ConfigurationError, match=r"cannot be written \(No space left on device\); free some space"):
+            run.evaluate(config)
+    assert not list(config.output.glob("*.new"))
+    assert not (config.output / name).exists()
+    before = {path: path.stat().st_mtime_ns for path in config.output.glob("rows/**/*.parquet")}
+    run.evaluate(config)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(rows(config.output)) == 1920
+
+
 def test_two_at_once(config: EvalConfig) -> None:
     from webrec.eval.run_folder import RunFolder
 
