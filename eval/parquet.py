@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webrec.errors import ConfigurationError
+from webrec.eval.whole_text import unwritable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,10 +25,9 @@ def write_whole(path: Path, table: pa.Table) -> None:
         pq.write_table(table, fresh, compression="zstd")
         fresh.replace(path)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise ConfigurationError(
-            f"output: {path.parent} cannot be written ({error.strerror or error}); free some space there, then call the same command again"
-        ) from None
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise unwritable(path.parent, error) from None
 
 
 def read_whole(path: Path, rows: int, columns: Sequence[str] | None = None) -> pa.Table:

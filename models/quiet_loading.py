@@ -8,24 +8,29 @@ from contextlib import contextmanager
 from typing import Any
 
 _LOGGER = "transformers.modeling_utils"
+_HARM = ("MISSING", "MISMATCH", "CONVERSION")
 
 
-def _is_no_report(record: logging.LogRecord) -> bool:
-    return "LOAD REPORT" not in record.getMessage()
+class _Quiet(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        return "LOAD REPORT" not in said or any(word in said for word in _HARM)
 
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Keep both off inside the block, and leave the host's choice as it was. Whoever loads looks for missing weights."""
+    """Keep both off inside the block, and leave the host's choice as it was. Weights that are missing or do not fit are still told of."""
     from transformers.utils import logging as theirs
 
     bars: Any = theirs  # untyped
     shown, logger = bars.is_progress_bar_enabled(), logging.getLogger(_LOGGER)
     bars.disable_progress_bar()
-    logger.addFilter(_is_no_report)  # another level would make transformers say other things
+    # Another level would make transformers say other things. Each block has a filter of its own: others may still be loading.
+    quiet = _Quiet()
+    logger.addFilter(quiet)
     try:
         yield
     finally:
-        logger.removeFilter(_is_no_report)
+        logger.removeFilter(quiet)
         if shown:
             bars.enable_progress_bar()

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from webrec.errors import ConfigurationError
 from webrec.models.scoring import softmax
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import CrowdEvidence, RankedCandidate
 from webrec.nodes.state import State
 
+if TYPE_CHECKING:
+    from webrec.tools.crowd.prior import Embed
+    from webrec.tools.crowd.similarity import Vectors
+
 
 def fuse(state: State, run: Run) -> Update:
-    """Write `ranking` by score + crowd_weight · log-odds of the crowd, and `crowd`. What the crowd does not know keeps its score."""
+    """Write `ranking` by score + crowd_weight · log-odds of the crowd, and `crowd`. What the crowd can tell nothing of keeps its score."""
     from webrec.tools.crowd.prior import get_prior
 
     folder = run.context.crowd
@@ -18,7 +25,8 @@ def fuse(state: State, run: Run) -> Update:
         raise ConfigurationError("crowd: it is not set; give a folder made by webrec crowd")
     prior = get_prior(folder)
     scored = [RankedCandidate.model_validate(candidate) for candidate in state["ranking"]]
-    found = prior.of(state["history"][-run.context.history_items :], [c.title for c in scored])
+    history, titles = state["history"][-run.context.history_items :], [c.title for c in scored]
+    found = prior.of(history, titles, embed=_encoder(run) if run.context.crowd_reads_new else None)
     fused = [
         c.score if odds is None else c.score + run.context.crowd_weight * odds
         for c, odds in zip(scored, found.log_odds, strict=True)
@@ -31,9 +39,25 @@ def fuse(state: State, run: Run) -> Update:
         )
         for rank, n in enumerate(order, 1)
     ]
-    known = sum(odds is not None for odds in found.log_odds)
-    run.emit("crowd", candidates_known=known)
+    known = sum(odds is not None for odds in found.log_odds) - found.by_text
+    run.emit("crowd", candidates_known=known, candidates_read=found.by_text)
     evidence = CrowdEvidence(
-        users=prior.users, items=prior.items, history_known=found.known_history, candidates_known=known
+        users=prior.users,
+        items=prior.items,
+        history_known=found.known_history,
+        candidates_known=known,
+        candidates_read=found.by_text,
     )
     return {"ranking": [r.model_dump() for r in ranking], "crowd": evidence.model_dump()}
+
+
+def _encoder(run: Run) -> Embed:
+    """The sentence encoder that crowds are made with; loaded when something is to be read."""
+
+    def embed(texts: Sequence[str]) -> Vectors:
+        from webrec.models.kept_embeddings import encode_kept
+        from webrec.models.sentence_encoder import MINILM, get_sentence_encoder
+
+        return encode_kept(run.kept(), get_sentence_encoder(MINILM))(texts)
+
+    return embed

@@ -162,7 +162,7 @@ class RankedCandidate(BaseModel):
     crowd: float | None = Field(
         default=None,
         description="Log-odds in nats that the crowd gives it, against the mean of the candidates that the crowd knows; none "
-        "without a crowd, or where the crowd does not know the candidate.",
+        "without a crowd, or where the crowd neither knows the candidate nor reads its title.",
     )
     fused: float | None = Field(
         default=None,
@@ -177,7 +177,10 @@ class CrowdEvidence(BaseModel):
     users: int = Field(description="Users whose sequences were counted.")
     items: int = Field(description="Items that it knows.")
     history_known: int = Field(description="Items of the history that it knows.")
-    candidates_known: int = Field(description="Candidates that it knows; the others have no crowd.")
+    candidates_known: int = Field(description="Candidates that it knows.")
+    candidates_read: int = Field(
+        default=0, description="Candidates that it does not know and judged by their titles; what is left has no crowd."
+    )
 
 
 class AdapterEvidence(BaseModel):

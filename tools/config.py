@@ -240,3 +240,8 @@ class CrowdConfig(BaseModel):
         description="Nats of score that one nat of the crowd's log-odds counts; 0.4 fits means (score_by mean) of an adapter "
         "trained with the default temperature, about 3 fits sum and pmi.",
     )
+    crowd_reads_new: bool = Field(
+        default=True,
+        description="Whether a crowd made with --similarity reads titles that it does not know, by the small sentence encoder; off "
+        "leaves them unknown.",
+    )

@@ -185,7 +185,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _note(folder: Path, name: str, told: dict[str, Any]) -> None:
-    write_whole_text(folder / MANIFEST, json.dumps({**read_manifest(folder), name: told}, indent=1) + "\n")
+    write_whole_text(folder / MANIFEST, json.dumps({**read_manifest(folder), name: told}, indent=1) + "\n", "--to")
 
 
 def _said(error: Exception) -> str:

@@ -25,14 +25,16 @@ def take_over(
     searches: Callable[[Fit], Sequence[SearchPiece]],
     output: Path,
 ) -> list[dict[str, Any]]:
-    """Copy rows and trainings of `other` that are those of the run in `output` as well; returns the starts of `other` if any were.
+    """Copy rows and trainings of `other` that are those of the run in `output` as well; returns the starts of `other`, and of the runs that it took from, if any were.
 
     A system's are taken where examples, settings, models and corpus are equal, by the fingerprints of both runs, and with them what was
     found for it (`searches`); not where this run has found something else already. Raises `ConfigurationError` where `other` is no run.
     """
     try:
         description = json.loads((other / RUN_FILE).read_text(encoding="utf-8"))
-        theirs, starts = description["fingerprint"], list(description["starts"])
+        theirs = description["fingerprint"]
+        before = [start for one in description.get("taken", ()) for start in one["starts"]]
+        starts = [*description["starts"], *before]
         if lacking := {"examples", "systems", "models", "part"} - set(theirs):
             raise KeyError(*lacking)
     except (OSError, ValueError, KeyError, TypeError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from webrec.eval.data.dataset import Item, RankingExample, TrainingData
@@ -20,8 +20,23 @@ if TYPE_CHECKING:
 
 
 def together_on(backbone: Backbone) -> int:
-    """Examples in one pass. On a CPU one alone is as quick, and its numbers do not depend on its neighbours."""
-    return 1 if backbone.device.type == "cpu" else 8
+    """Most tokens of several examples in one pass, padding included. On a CPU one example alone is as quick, and its numbers do not depend on its neighbours."""
+    return 0 if backbone.device.type == "cpu" else 8_192
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The user, the prompt's ids, those of the candidates in the prompt's order, and the seconds that making them took."""
+
+    user: User
+    prompt: list[int]
+    answers: list[list[int]]
+    seconds: float
+
+    @property
+    def tokens(self) -> int:
+        """Of prompt and candidates."""
+        return len(self.prompt) + sum(len(answer) for answer in self.answers)
 
 
 class LanguageModel:
@@ -55,7 +70,7 @@ class LanguageModel:
 
     def rank(self, example: RankingExample) -> list[float]:
         """What `score_by` says of each candidate, in nats."""
-        return list(self._answers([example])[0].scores)
+        return list(self.answer_many([example])[0].scores)
 
     def rank_many(self, examples: Sequence[RankingExample]) -> list[list[float]]:
         """`rank` of each."""
@@ -65,40 +80,40 @@ class LanguageModel:
         """`rank` of each, with time and tokens; on a GPU several in one pass, which share its time alike."""
         if (backbone := self._backbone) is None:
             raise NotFittedError(self.name)
-        size = together_on(backbone)
-        return [
-            answer
-            for begin in range(0, len(examples), size)
-            for answer in self._answers(examples[begin : begin + size])
-        ]
+        answers, most = list[Answer](), together_on(backbone)
+        group: list[tuple[RankingExample, Asked]] = []
+        for example in examples:
+            asked = self._ask(backbone, example)
+            if group and (len(group) + 1) * max(one.tokens for _, one in (*group, (example, asked))) > most:
+                answers += self._answers(backbone, group)
+                group = []
+            group.append((example, asked))
+        return answers + (self._answers(backbone, group) if group else [])
 
-    def _answers(self, examples: Sequence[RankingExample]) -> list[Answer]:
+    def _answers(self, backbone: Backbone, group: Sequence[tuple[RankingExample, Asked]]) -> list[Answer]:
         from webrec.models.scoring import score_candidates, score_together
         from webrec.models.threads import torch_threads
 
-        if (backbone := self._backbone) is None:
-            raise NotFittedError(self.name)
         began = time.perf_counter()
-        asked = [self._ask(backbone, example) for example in examples]
-        questions = [(prompt, answers) for _, prompt, answers in asked]
+        questions = [(asked.prompt, asked.answers) for _, asked in group]
         with torch_threads(self._threads):
             likelihoods = (
                 score_together(backbone, questions)
                 if len(questions) > 1
                 else [score_candidates(backbone, *question) for question in questions]
             )
-            told = [
-                self._tell(example, *question, given)
-                for example, question, given in zip(examples, asked, likelihoods, strict=True)
-            ]
-        share = (time.perf_counter() - began) / len(examples)
-        return [replace(answer, seconds=answer.seconds + share) for answer in told]
+            told = [self._tell(*one, given) for one, given in zip(group, likelihoods, strict=True)]
+        share = (time.perf_counter() - began) / len(group)
+        return [
+            replace(answer, seconds=answer.seconds + asked.seconds + share)
+            for answer, (_, asked) in zip(told, group, strict=True)
+        ]
 
-    def _ask(self, backbone: Backbone, example: RankingExample) -> tuple[User, list[int], list[list[int]]]:
-        """The user, the prompt's ids, and those of the candidates in the prompt's order."""
+    def _ask(self, backbone: Backbone, example: RankingExample) -> Asked:
         from webrec.eval.examples import encode_user
         from webrec.nodes.prompt import User
 
+        began = time.perf_counter()
         user = User.of(
             [self._items[item_id].title for item_id in example.history],
             [self._items[item_id].title for item_id in example.candidates],
@@ -107,28 +122,22 @@ class LanguageModel:
             title_words=self._prompt.title_words,
         )
         limit = min(self._prompt.prompt_tokens or backbone.context_length, backbone.context_length)
-        return user, *encode_user(backbone.chat, user, self._read(example), self._prompt, limit)
+        encoded = encode_user(backbone.chat, user, self._read(example), self._prompt, limit)
+        return Asked(user, *encoded, time.perf_counter() - began)
 
-    def _tell(
-        self,
-        example: RankingExample,
-        user: User,
-        prompt: Sequence[int],
-        answers: Sequence[Sequence[int]],
-        likelihoods: Sequence[CandidateLikelihood],
-    ) -> Answer:
+    def _tell(self, example: RankingExample, asked: Asked, likelihoods: Sequence[CandidateLikelihood]) -> Answer:
         """The scores in the example's order, and the costs but for the time of asking."""
         from webrec.models.scoring import scores_of
         from webrec.nodes.prompt import prompt_order
 
-        alone, asked_alone = (None, 0) if self._score_by != "pmi" else self._alone(user, answers)
+        alone, asked_alone = (None, 0) if self._score_by != "pmi" else self._alone(asked.user, asked.answers)
         titles = [self._items[item_id].title for item_id in example.candidates]
         scores = [0.0] * len(titles)
         for place, score in zip(
             prompt_order(titles, self._prompt.seed), scores_of(likelihoods, alone, self._score_by), strict=True
         ):
             scores[place] = score
-        tokens = len(prompt) + sum(len(answer) for answer in answers) + asked_alone
+        tokens = asked.tokens + asked_alone
         if self._pages is None:
             return Answer(tuple(scores), 0.0, tokens_read=tokens)
         found = self._pages.of(example)

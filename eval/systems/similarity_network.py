@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, dropout, normalize
 
-from webrec.tools.crowd.similarity import LearnedSimilarity, Vectors
+from webrec.tools.crowd.similarity import LearnedSimilarity, TextMaps, Vectors
 
 Piece = tuple[tuple[int, ...], int]
 """The items before a target, oldest first, and the target."""
@@ -34,8 +34,10 @@ class SimilarityNetwork(nn.Module):
     def __init__(self, vectors: Vectors, length: int, taken: npt.NDArray[np.bool_] | None) -> None:
         super().__init__()
         apart = np.array(vectors, np.float64)
-        apart -= apart.mean(0)
+        self._mean = apart.mean(0)
+        apart -= self._mean
         _, _, axes = np.linalg.svd(apart, full_matrices=False)
+        self._axes = axes  # (at most width, width)
         turned = np.zeros_like(apart)
         turned[:, : len(axes)] = apart @ axes.T
         turned /= np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-12)
@@ -115,4 +117,10 @@ class SimilarityNetwork(nn.Module):
                 self.ages.double().numpy(),
                 self.bias.double().numpy(),
                 float(self.log_scale.exp()),
+                # Lengths between the two maps count for nothing, so axes and map are one.
+                TextMaps(self._mean.astype(np.float32), self._map(self.key), self._map(self.value)),
             )
+
+    def _map(self, linear: nn.Linear) -> Vectors:
+        weight = linear.weight.detach().double().numpy()[:, : len(self._axes)]
+        return (weight @ self._axes).astype(np.float32)

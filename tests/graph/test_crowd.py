@@ -112,8 +112,25 @@ def test_what_titles_follow_which_is_learned_if_asked(
         "training",
     ]
     assert (made / "training" / "thesis.txt").exists(), "what is not ours stays"
+    loaded: list[str] = []
+
+    def encoder(name: str) -> Characters:
+        loaded.append(name)
+        return Characters()
+
+    monkeypatch.setattr("webrec.models.sentence_encoder.get_sentence_encoder", encoder)
+    _, result = recommend(tiny_bytes, crowd=str(made), crowd_weight=3.0, crowd_reads_new=False)
+    assert result.crowd is not None
+    assert (result.crowd.candidates_known, result.crowd.candidates_read, loaded) == (3, 0, [])
+    assert {c.title: c.crowd for c in result.ranking}["Wool scarf"] is None
+    before = {c.title: c.crowd for c in result.ranking}
     _, result = recommend(tiny_bytes, crowd=str(made), crowd_weight=3.0)
     assert result.ranking[0].title == "Thing i07"
+    assert result.crowd is not None
+    assert (result.crowd.candidates_known, result.crowd.candidates_read, loaded) == (3, 1, ["minilm"])
+    read = {c.title: c.crowd for c in result.ranking}
+    assert read["Wool scarf"] is not None
+    assert before["Thing i07"] == pytest.approx(read["Thing i07"], abs=0.5)
     weights = json.loads((made / "crowd.json").read_text())["features"]
     assert weights["learned_similarity"]["weight"] > 0
     # Each item has its own vectors: scores by title are those of the fitted system, to half precision.

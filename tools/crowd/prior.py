@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from webrec.errors import ConfigurationError
 from webrec.tools.crowd.choice import with_ranks
 from webrec.tools.crowd.features import CrowdFeatures
+from webrec.tools.crowd.pairs import Floats
 from webrec.tools.crowd.saved import MODEL, SavedCrowd, load_crowd
-from webrec.tools.crowd.similarity import LEARNED
+from webrec.tools.crowd.similarity import LEARNED, LearnedSimilarity, Vectors
 from webrec.tools.text_safety import normalised
 
+Embed = Callable[[Sequence[str]], Vectors]
+"""Texts to their embeddings, (texts, width)."""
 _lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Prior:
-    """`log_odds`: of each candidate, in nats, against the mean of those the crowd knows; None for what it does not know.
+    """`log_odds`: of each candidate, in nats, against the mean of those the crowd knows; None for what it can tell nothing of.
 
-    `known_history`: how many items of the history it knows.
+    `known_history`: how many items of the history it knows. `by_text`: how many candidates it does not know and has read.
     """
 
     log_odds: list[float | None]
     known_history: int
+    by_text: int = 0
 
 
 class CrowdPrior:
@@ -51,23 +56,77 @@ class CrowdPrior:
                 self._items[key] = item
         self.users, self.items = len(crowd.records.sequences), crowd.records.count
 
-    def of(self, history: Sequence[str], candidates: Sequence[str], now: int | None = None) -> Prior:
-        """Of titles. `now`: Unix seconds; None is right after the last thing that the crowd took."""
-        past = [self._items[key] for title in history if (key := normalised(title)) in self._items]
-        known = [self._items.get(normalised(title)) for title in candidates]
-        asked = [item for item in known if item is not None]
-        if not asked:
-            return Prior([None] * len(candidates), len(past))
-        with _lock:  # the features keep what they found of the last history
-            table = self._features.of(past, asked, now)
+    def of(
+        self, history: Sequence[str], candidates: Sequence[str], now: int | None = None, embed: Embed | None = None
+    ) -> Prior:
+        """Of titles. `now`: Unix seconds; None is right after the last thing that the crowd took.
+
+        `embed`: the sentence encoder. With it, a crowd whose similarity has maps reads titles that it does not know, of history and
+        candidates: such a candidate has what its title says, and for all else the mean of the known ones.
+        """
+        past = [self._items.get(normalised(title)) for title in history]
+        asked = [self._items.get(normalised(title)) for title in candidates]
+        known = np.array([item is not None for item in asked])
+        heard, learned = known, None
         if self._similarity is not None:
-            learned = self._similarity.scores(
-                *(np.array([self._numbers[i] for i in ids], np.int64) for ids in (past, asked))
-            )
-            table = np.column_stack([table, *with_ranks(learned)])
-        scores = self._model.score(table[:, self._places])
-        values = iter((scores - np.mean(scores)).tolist())
-        return Prior([None if item is None else float(next(values)) for item in known], len(past))
+            heard, learned = self._learned(self._similarity, history, past, candidates, asked, embed)
+        told = Prior([None] * len(candidates), sum(item is not None for item in past), int((heard & ~known).sum()))
+        if not heard.any():
+            return told
+        scores = np.zeros(len(candidates))
+        names, columns = list(self._features.names), np.zeros((len(candidates), len(self._features.names)))
+        if known.any():
+            with _lock:  # the features keep what they found of the last history
+                ids = [item for item in past if item is not None], [item for item in asked if item is not None]
+                columns[known] = self._features.of(*ids, now)
+            columns[heard & ~known] = columns[known].mean(0)
+        if learned is not None:
+            names += LEARNED
+            more = np.zeros((len(candidates), len(LEARNED)))
+            more[heard] = np.column_stack(with_ranks(learned))
+            columns = np.column_stack([columns, more])
+        scores = self._model.score(columns[:, self._places])
+        scores -= scores[known if known.any() else heard].mean()
+        return replace(told, log_odds=[float(s) if one else None for s, one in zip(scores, heard, strict=True)])
+
+    def _learned(
+        self,
+        similarity: LearnedSimilarity,
+        history: Sequence[str],
+        past: Sequence[str | None],
+        candidates: Sequence[str],
+        asked: Sequence[str | None],
+        embed: Embed | None,
+    ) -> tuple[npt.NDArray[np.bool_], Floats]:
+        """Which candidates it can tell something of, and what of these."""
+        maps = similarity.maps if embed is not None else None
+        new = [t for t, item in zip((*history, *candidates), (*past, *asked), strict=True) if item is None]
+        keys_of, values_of = {}, {}
+        if new and maps is not None and embed is not None:
+            vectors = embed(list(dict.fromkeys(new)))
+            keys_of = dict(zip(dict.fromkeys(new), maps.keys(vectors), strict=True))
+            values_of = dict(zip(dict.fromkeys(new), maps.values(vectors), strict=True))
+        width = similarity.keys.shape[1]
+        keys = [
+            similarity.keys[self._numbers[item]] if item is not None else keys_of[title]
+            for title, item in zip(history, past, strict=True)
+            if item is not None or title in keys_of
+        ]
+        numbers = np.array([self._numbers[item] for item in asked if item is not None], np.int64)
+        usual = float(similarity.bias[numbers].mean()) if len(numbers) else 0.0
+        heard = np.array(
+            [item is not None or title in values_of for title, item in zip(candidates, asked, strict=True)]
+        )
+        values, bias = [], []
+        for title, item in zip(candidates, asked, strict=True):
+            if item is not None:
+                values.append(similarity.values[self._numbers[item]])
+                bias.append(float(similarity.bias[self._numbers[item]]))
+            elif title in values_of:
+                values.append(values_of[title])
+                bias.append(usual)
+        rows = np.array(keys, np.float32).reshape(-1, width), np.array(values, np.float32).reshape(-1, width)
+        return heard, similarity.scores_of(*rows, np.array(bias))
 
 
 def get_prior(folder: str) -> CrowdPrior:

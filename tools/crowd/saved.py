@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from webrec.errors import ConfigurationError
 from webrec.tools.crowd.choice import ChoiceModel
 from webrec.tools.crowd.records import ItemFacts, Records
-from webrec.tools.crowd.similarity import LearnedSimilarity
+from webrec.tools.crowd.similarity import LearnedSimilarity, TextMaps
 
 FORMAT = 2
 MODEL, ITEMS, SEQUENCES, SIMILARITY = "crowd.json", "items.jsonl.gz", "sequences.jsonl.gz", "similarity.safetensors"
@@ -113,6 +113,8 @@ def _keep_similarity(folder: Path, similarity: LearnedSimilarity) -> None:
         "bias": similarity.bias,
         "scale": np.array([similarity.scale]),
     }
+    if (maps := similarity.maps) is not None:
+        tensors |= {"mean": maps.mean, "key_map": maps.key, "value_map": maps.value}
     fresh = folder / f"{SIMILARITY}.new"
     # As bytes: the library would write a file for its owner alone.
     fresh.write_bytes(save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}))
@@ -134,7 +136,18 @@ def _similarity(folder: Path, items: int) -> LearnedSimilarity:
     # Comparisons with what is no number are false.
     if not ((lengths < 1.1).all() and (np.abs(np.concatenate([ages, bias])) < _FAR).all() and 0 < scale[0] < _FAR):
         raise ValueError("numbers")
-    return LearnedSimilarity(keys, values, ages, bias, float(scale[0]))
+    return LearnedSimilarity(keys, values, ages, bias, float(scale[0]), _maps(tensors, keys.shape[1]))
+
+
+def _maps(tensors: dict[str, np.ndarray[Any, Any]], width: int) -> TextMaps | None:
+    if "mean" not in tensors:
+        return None  # of a crowd that knows its own items alone
+    mean, key, value = (tensors[name].astype(np.float32) for name in ("mean", "key_map", "value_map"))
+    if [mean.shape, key.shape, value.shape] != [(width,), (width, width), (width, width)]:
+        raise ValueError("shapes of the maps")
+    if not all((np.abs(tensor) < _FAR).all() for tensor in (mean, key, value)):
+        raise ValueError("numbers of the maps")
+    return TextMaps(mean, key, value)
 
 
 def _rows(path: Path) -> Iterator[Any]:

@@ -79,6 +79,7 @@ def recommendation_text(name: str, result: Recommendation, target: str | None) -
     )
     if (crowd := result.crowd) is not None:
         known = f"{crowd.candidates_known} candidates and {crowd.history_known} items of the history known"
+        known += f", {crowd.candidates_read} read by their titles" * bool(crowd.candidates_read)
         lines.append(Text("crowd      ", style="dim").append(f"{crowd.users:,} users; {known}", style="default"))
     lines += [Text(f"warning    {clean(w)}", style="yellow") for w in result.warnings]
     lines += [Text(""), ranking_table(result, target), Text("")]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +17,9 @@ from webrec.eval.systems import language_model
 from webrec.eval.systems.language_model import LanguageModel
 from webrec.eval.systems.system import NotFittedError, answers
 from webrec.eval.train_config import PromptConfig
-from webrec.models.backbone import get_backbone
+from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig, PromptForm, ScoreBy
-from webrec.models.scoring import score_candidates
+from webrec.models.scoring import CandidateLikelihood, score_candidates, score_together
 
 from .contract import EXAMPLES, TRAINING
 
@@ -70,8 +72,20 @@ def test_several_in_one_pass_as_a_gpu_answers(
     system = LanguageModel(config, PromptConfig(pages=0), score_by)
     system.fit(TRAINING, 0)
     alone = answers(system, EXAMPLES[:5])
-    monkeypatch.setattr(language_model, "together_on", lambda _: 3)
-    for mine, expected in zip(answers(system, EXAMPLES[:5]), alone, strict=True):
+    assert language_model.together_on(get_backbone(config)) == 0  # on a CPU
+    passes: list[int] = []
+
+    def counted(backbone: Backbone, asked: Sequence[Any]) -> list[list[CandidateLikelihood]]:
+        passes.append(len(asked))
+        return score_together(backbone, asked)
+
+    monkeypatch.setattr("webrec.models.scoring.score_together", counted)
+    longest = max(answer.tokens_read for answer in alone)
+    monkeypatch.setattr(language_model, "together_on", lambda _: 3 * longest)
+    together = answers(system, EXAMPLES[:5])
+    assert sum(passes) >= 4
+    assert max(passes) >= 3
+    for mine, expected in zip(together, alone, strict=True):
         assert mine.scores == pytest.approx(expected.scores, rel=1e-4, abs=1e-4)
         assert mine.tokens_read == expected.tokens_read
         assert mine.seconds > 0

@@ -159,6 +159,19 @@ def test_an_untrained_network_compares_the_embeddings() -> None:
     assert found.tolist() == pytest.approx((10 * apart @ apart[2]).tolist(), abs=1e-4)
 
 
+def test_texts_alone_are_mapped_as_items_are_that_nobody_took() -> None:
+    vectors = Hashed().encode([f"t{n}" for n in range(40)])
+    network = SimilarityNetwork(vectors, 3, np.arange(40) < 30)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    learned = network.learned()
+    assert learned.maps is not None
+    assert learned.maps.keys(vectors[30:]) == pytest.approx(learned.keys[30:], abs=1e-4)
+    assert learned.maps.values(vectors[30:]) == pytest.approx(learned.values[30:], abs=1e-4)
+    assert np.abs(learned.maps.keys(vectors[:30]) - learned.keys[:30]).max() > 0.1
+
+
 def test_dropout_leaves_the_last_item() -> None:
     network = SimilarityNetwork(Hashed().encode([f"t{n}" for n in range(9)]), 3, None)
     owner, item, age = network._steps([((1, 2, 3, 4), 5), ((6,), 7)], 0.999999)

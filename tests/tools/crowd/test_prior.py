@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from webrec.tools.crowd.features import CrowdFeatures
 from webrec.tools.crowd.prior import CrowdPrior, get_prior
 from webrec.tools.crowd.records import ItemFacts, Records
 from webrec.tools.crowd.saved import ITEMS, MODEL, SEQUENCES, SIMILARITY, SavedCrowd, load_crowd, save_crowd
-from webrec.tools.crowd.similarity import LEARNED, LearnedSimilarity
+from webrec.tools.crowd.similarity import LEARNED, LearnedSimilarity, TextMaps
 
 TITLES = ["Soap", "Brush", "Towel", "Cream", "Brush"]
 FACTS = {f"x{n}": ItemFacts(title, "Dove" if n else None, ("bath",), 2000 + n) for n, title in enumerate(TITLES)}
@@ -89,6 +91,64 @@ def test_what_was_learned_is_evidence_and_comes_back(tmp_path: Path) -> None:
     assert load_crowd(tmp_path).similarity is None
 
 
+def embedded(texts: Sequence[str]) -> np.ndarray:
+    return np.stack([np.random.default_rng(list(text.encode())).normal(size=4) for text in texts]).astype(np.float32)
+
+
+def with_maps() -> SavedCrowd:
+    crowd, rng = learned(), np.random.default_rng(7)
+    assert crowd.similarity is not None
+    maps = TextMaps(*(rng.normal(size=shape).astype(np.float32) for shape in ((4,), (4, 4), (4, 4))))
+    return replace(crowd, similarity=replace(crowd.similarity, maps=maps))
+
+
+def test_titles_that_it_does_not_know_are_read(tmp_path: Path) -> None:
+    crowd = with_maps()
+    similarity = crowd.similarity
+    assert similarity is not None
+    assert similarity.maps is not None
+    history, candidates = ["Soap", "Unheard of"], ["Brush", "New here", "Towel"]
+    found = CrowdPrior(crowd).of(history, candidates, embed=embedded)
+    assert (found.known_history, found.by_text) == (1, 1)
+    heard_of, new = embedded(["Unheard of"]), embedded(["New here"])
+
+    def unit(row: np.ndarray) -> np.ndarray:
+        return row / np.linalg.norm(row)
+
+    keys = np.stack([similarity.keys[0], unit(similarity.maps.key @ (heard_of[0] - similarity.maps.mean))])
+    values = [similarity.values[1], unit(similarity.maps.value @ (new[0] - similarity.maps.mean)), similarity.values[2]]
+    bias = [similarity.bias[1], similarity.bias[1:3].mean(), similarity.bias[2]]
+    ages = similarity.ages[[1, 0]]
+    told = np.array(
+        [b + np.log(np.exp(ages + similarity.scale * (keys @ v)).sum()) for b, v in zip(bias, values, strict=True)]
+    )
+    features = CrowdFeatures(RECORDS)
+    counted = features.of(["x0"], ["x1", "x2"])[:, features.names.index("next_1")]
+    counted = np.array([counted[0], counted.mean(), counted[1]])  # in what is counted, like the mean of the known
+    scores = 2.0 * counted + 1.5 * told - 0.5 * (told[:, None] > told[None, :]).sum(1) / 2
+    assert found.log_odds == pytest.approx((scores - scores[[0, 2]].mean()).tolist(), abs=1e-4)
+    save_crowd(tmp_path, crowd)
+    again = CrowdPrior(load_crowd(tmp_path)).of(history, candidates, embed=embedded)
+    assert again.log_odds == pytest.approx(found.log_odds, abs=0.02)
+
+
+def test_where_all_are_new_their_titles_decide() -> None:
+    found = CrowdPrior(with_maps()).of(["Soap"], ["One", "Two", "One"], embed=embedded)
+    assert found.by_text == 3
+    assert found.log_odds[0] == found.log_odds[2] != found.log_odds[1]
+    assert sum(odds or 0.0 for odds in found.log_odds) == pytest.approx(0, abs=1e-9)
+
+
+def test_nothing_is_embedded_where_all_is_known_or_nothing_can_be_read() -> None:
+    def never(_: Sequence[str]) -> np.ndarray:
+        raise AssertionError
+
+    known = CrowdPrior(with_maps()).of(["Soap"], TITLES[:4], embed=never)
+    assert known.log_odds == CrowdPrior(with_maps()).of(["Soap"], TITLES[:4]).log_odds
+    for crowd in (learned(), CROWD):  # without maps, and without anything learned
+        assert CrowdPrior(crowd).of(["Soap"], ["Brush", "New"], embed=never).log_odds[1] is None
+
+
 def test_an_older_crowd_is_gone_before_a_new_one_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_crowd(tmp_path, learned())
 
@@ -113,12 +173,15 @@ DAMAGE: dict[str, dict[str, np.ndarray]] = {
     "too far": {"bias": np.array([1e308, -1e308, 0, 0, 0])},
     "no scale": {"scale": np.array([-5.0])},
     "whole numbers": {"ages": np.zeros(3, np.int64)},
+    "a map's shape": {"key_map": np.zeros((4, 3), np.float32)},
+    "a map's number": {"value_map": np.full((4, 4), np.inf, np.float32)},
+    "whole numbers in a map": {"mean": np.zeros(4, np.int64)},
 }
 
 
 @pytest.mark.parametrize("damage", ["absent", "cut", *DAMAGE])
 def test_what_was_learned_and_is_damaged_is_refused(tmp_path: Path, damage: str) -> None:
-    save_crowd(tmp_path, learned())
+    save_crowd(tmp_path, with_maps())
     path = tmp_path / SIMILARITY
     tensors = load_file(path)
     if damage == "absent":
