@@ -25,6 +25,7 @@ from webrec.eval.metrics.ranking import ndcg, target_ranks
 from webrec.eval.metrics.statistics import interval
 from webrec.eval.provenance import provenance
 from webrec.eval.saved_crowd import Learning, make_crowd
+from webrec.eval.systems.epoch_checkpoint import Epoch
 from webrec.eval.whole_text import write_whole_text
 from webrec.tools.crowd.prior import CrowdPrior, Embed, Prior
 
@@ -90,7 +91,7 @@ def measure(data: Path, min_interactions: int, users: int | None) -> list[dict[s
     with tempfile.TemporaryDirectory() as folder:
         write_without(frozen, Path(folder))
         own = DataConfig(path=Path(folder), min_interactions=0, samplings=("uniform",))
-        crowd = make_crowd(own, "uniform", progress=_say, learning=Learning(Path(folder) / ".learning"))
+        crowd = make_crowd(own, "uniform", progress=_say, learning=Learning(Path(folder) / ".learning", _tell))
     prior = CrowdPrior(crowd)
     embed = encode_kept(open_content_store(), get_sentence_encoder(MINILM))
     rows = []
@@ -124,6 +125,10 @@ def new_items_table(report: dict[str, Any]) -> str:
         name = row["data"].replace("_", "\\_")
         lines.append(f"| {name}, {row['sampling']} | {row['targets']} | {row['users']:,} | {' | '.join(values)} |")
     return "\n".join(lines) + "\n"
+
+
+def _tell(epoch: Epoch) -> None:
+    _say(f"learning what follows what: epoch {epoch.epoch}, validation NDCG@10 {epoch.validation or 0:.4f}")
 
 
 def _say(line: str) -> None:

@@ -201,6 +201,11 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {cell: adjusted[cell] for cell in p_values}
 
 
+def told_p(p: float) -> str:
+    """A p-value with four digits; none is 0."""
+    return "<0.0001" if p < 0.00005 else f"{p:.4f}"
+
+
 def _differences(system: npt.ArrayLike, other: npt.ArrayLike) -> Floats:
     first, second = np.asarray(system, np.float64), np.asarray(other, np.float64)
     if first.shape != second.shape or first.ndim != 1 or first.size == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from webrec.eval.evaluation.summary import Cell, Pair, Summary
-from webrec.eval.metrics.statistics import detectable_of_many, holm
+from webrec.eval.metrics.statistics import detectable_of_many, holm, told_p
 from webrec.eval.report.view import Table
 
 
@@ -31,7 +31,7 @@ def fused_table(summaries: Sequence[Summary], system: str, singles: Sequence[str
             f"{best.system}, {best.metrics['ndcg@10'][0]:.3f}",
             "{:+.3f} [{:+.3f}, {:+.3f}]".format(*pair.difference),
             "" if pair.gain is None else f"{pair.gain[0]:+.1%}",
-            f"{p:.4f}",
+            told_p(p),
             f"{detectable_of_many(pair.detectable, len(found)):.3f}",
         )
         for (cell, best, pair), p in zip(found, adjusted, strict=True)

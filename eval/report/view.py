@@ -11,7 +11,7 @@ from markupsafe import Markup
 from webrec.eval.evaluation.looked_at import LookedAt
 from webrec.eval.evaluation.summary import Cell, Pair
 from webrec.eval.metrics.ranking import METRICS
-from webrec.eval.metrics.statistics import detectable_of_many
+from webrec.eval.metrics.statistics import detectable_of_many, told_p
 from webrec.eval.report import paper
 from webrec.eval.report.ablations import Ablation, ablations
 from webrec.eval.report.plot import interval_plot
@@ -119,7 +119,7 @@ def planned_table(run: FinishedRun) -> Table:
             f"{pair.system} against {pair.rival}",
             "{:+.3f} [{:+.3f}, {:+.3f}]".format(*pair.difference),
             "" if pair.gain is None else "{:+.1%} [{:+.1%}, {:+.1%}]".format(*pair.gain),
-            "" if pair.p_holm is None else f"{pair.p_holm:.4f}",
+            "" if pair.p_holm is None else told_p(pair.p_holm),
             f"{detectable_of_many(pair.detectable, len(pairs), pair.freedom):.3f}",
         )
         for pair in pairs
@@ -197,7 +197,7 @@ def _verdict(best: str, pairs: Sequence[Pair]) -> str:
         return ""
     if alike:
         return f"{best} is not told apart from {', '.join(alike)}."
-    return f"{best} is above every other system (largest p {max(pair.p for pair in pairs):.4f})."
+    return f"{best} is above every other system (largest p {told_p(max(pair.p for pair in pairs))})."
 
 
 def _main_row(cell: Cell, pairs: Sequence[Pair], *, first: bool) -> tuple[str, ...]:
@@ -205,7 +205,7 @@ def _main_row(cell: Cell, pairs: Sequence[Pair], *, first: bool) -> tuple[str, .
     compared = ("the best", "", "") if first else ("", "", "")
     if pair is not None:
         low, high = pair.difference[1:]
-        compared = (f"{pair.difference[0]:.3f} [{low:.3f}, {high:.3f}]", f"{pair.p:.4f}", f"{pair.detectable:.3f}")
+        compared = (f"{pair.difference[0]:.3f} [{low:.3f}, {high:.3f}]", told_p(pair.p), f"{pair.detectable:.3f}")
     spread = f"{cell.spread['ndcg@10']:.3f} ({cell.seeds})" if cell.spread else ""
     values = [
         _with_interval(cell.metrics[m]) if m in ("ndcg@10", "hr@10") else f"{cell.metrics[m][0]:.3f}" for m in SHOWN

@@ -123,4 +123,4 @@ class SimilarityNetwork(nn.Module):
 
     def _map(self, linear: nn.Linear) -> Vectors:
         weight = linear.weight.detach().double().numpy()[:, : len(self._axes)]
-        return (weight @ self._axes).astype(np.float32)
+        return np.asarray(weight @ self._axes, np.float32)

@@ -34,8 +34,9 @@ class TextMaps:
         return _normalised((vectors - self.mean) @ self.value.T)
 
 
-def _normalised(rows: Vectors) -> Vectors:
-    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+def _normalised(rows: npt.NDArray[np.floating]) -> Vectors:
+    lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return np.asarray(rows / lengths, np.float32)
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,8 @@ def _of(event: dict[str, Any]) -> str:
 
 def table(summary: Summary) -> str:
     """One table for each data set and sampling, best first: means with 95 % intervals, and the gap to the best."""
+    from webrec.eval.metrics.statistics import told_p
+
     lines: list[str] = []
     for data, sampling in dict.fromkeys((c.data, c.sampling) for c in summary.cells):
         cells = [c for c in summary.cells if (c.data, c.sampling) == (data, sampling)]
@@ -188,7 +190,7 @@ def table(summary: Summary) -> str:
                 f"{m:.3f} ({low:.3f}-{high:.3f})" for m, low, high in (cell.metrics[n] for n in ("ndcg@10", "hr@10"))
             ]
             pair = pairs.get(cell.system)
-            behind = "" if pair is None else f"{pair.difference[0]:.3f}, p {pair.p:.4f}"
+            behind = "" if pair is None else f"{pair.difference[0]:.3f}, p {told_p(pair.p)}"
             lines.append(
                 f"{cell.system:{width}}  {shown[0]}   {shown[1]}   {cell.metrics['hr@5'][0]:.3f}  "
                 f"{cell.metrics['mrr'][0]:.3f}  {behind}"

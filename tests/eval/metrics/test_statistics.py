@@ -17,6 +17,7 @@ from webrec.eval.metrics.statistics import (
     paired_test,
     seed_spread,
     smallest_detectable,
+    told_p,
     user_means,
 )
 
@@ -240,3 +241,8 @@ def test_the_interval_holds_the_truth_as_often_as_promised() -> None:
         found = interval(generator.exponential(1.0, 150))
         held += found.low <= 1.0 <= found.high
     assert 0.90 <= held / 300 <= 0.98
+
+
+@pytest.mark.parametrize(("p", "told"), [(1.0, "1.0000"), (0.0123, "0.0123"), (0.00005, "0.0001"), (1e-12, "<0.0001")])
+def test_no_p_value_is_said_to_be_0(p: float, told: str) -> None:
+    assert told_p(p) == told
