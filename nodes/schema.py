@@ -166,7 +166,7 @@ class RankedCandidate(BaseModel):
     )
     fused: float | None = Field(
         default=None,
-        description="With a crowd what the ranking is by: score + crowd_weight · crowd; what it does not know keeps its score.",
+        description="With a crowd what the ranking is by: score + crowd_weight · crowd; what has no crowd keeps its score.",
     )
     probability: float = Field(description="Softmax over the candidates of what the ranking is by.")
 

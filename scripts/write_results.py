@@ -194,6 +194,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "language_models": planned_and_cells("language_models"),
         "seeds": planned_and_cells("seeds"),
         "standardised": planned_and_cells("standardised"),
+        "language_models_small": planned_and_cells("language_models_small"),
         "heads": planned_and_cells("heads"),
         "web_language": planned_and_cells("web_and_language"),
         "adapter": planned_and_cells("adapter"),
