@@ -18,7 +18,7 @@ from webrec.eval.new_items import is_hidden, new_items_table, ranked, write_with
 from webrec.tools.crowd.prior import CrowdPrior
 from webrec.tools.crowd.saved import SavedCrowd
 
-from ..tools.crowd.test_prior import embedded, with_maps  # noqa: TID252
+from ..crowds import embedded, with_maps  # noqa: TID252
 from ..worlds import chained, dataset, write_dataset  # noqa: TID252
 
 

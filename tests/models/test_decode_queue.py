@@ -50,13 +50,13 @@ def test_threads_get_what_they_get_alone(exact: Backbone, widths: list[int]) -> 
     assert set(widths) == {1}
     heard: list[list[int]] = [[] for _ in prompts]
 
-    def write(n: int) -> Any:
-        time.sleep(0.01 * n)  # so that some join while others are under way
+    def write(n: int, apart: float) -> Any:
+        time.sleep(apart * n)  # so that some join while others are under way, however quick the machine is
         return decode_greedily(exact, prompts[n], 10 + n, watched=(-1, "mean"), on_token=heard[n].append)
 
-    for _ in range(3):
+    for apart in (0.01, 0.001, 0.0):
         with ThreadPoolExecutor(len(prompts)) as pool:
-            together = list(pool.map(write, range(len(prompts))))
+            together = list(pool.map(write, range(len(prompts)), [apart] * len(prompts)))
         assert [d.ids for d in together] == [d.ids for d in alone]
     for n, decoded in enumerate(alone):
         assert heard[n] == decoded.ids * 3

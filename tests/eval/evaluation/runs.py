@@ -1,10 +1,11 @@
-"""A small evaluation on disk."""
+"""A small evaluation on disk, and what it answered."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import yaml
 
 from ...worlds import skewed, write_dataset  # noqa: TID252
@@ -26,3 +27,13 @@ def write_config(folder: Path, **changes: Any) -> Path:
     path = folder / "eval.yaml"
     path.write_text(yaml.safe_dump(told), encoding="utf-8")
     return path
+
+
+def rows(folder: Path) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """What was answered to whom; each must be there once."""
+    found = [row for path in sorted(folder.glob("rows/**/*.parquet")) for row in pq.read_table(path).to_pylist()]
+    told = {
+        (r["data"], r["sampling"], r["system"], r["seed"], r["key"]): (r["rank"], tuple(r["scores"])) for r in found
+    }
+    assert len(told) == len(found)
+    return told

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import random
@@ -28,7 +27,7 @@ from webrec.eval.evaluation.summary import SUMMARY_FILE, read_summary
 from webrec.eval.metrics.ranking import metric_values
 
 from ...worlds import skewed, write_dataset  # noqa: TID252
-from .runs import write_config
+from .runs import rows, write_config
 
 
 @pytest.fixture(autouse=True)
@@ -40,16 +39,6 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def config(tmp_path: Path) -> EvalConfig:
     return read_eval_config(write_config(tmp_path))
-
-
-def rows(folder: Path) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-    """What was answered to whom; each must be there once."""
-    found = [row for path in sorted(folder.glob("rows/**/*.parquet")) for row in pq.read_table(path).to_pylist()]
-    told = {
-        (r["data"], r["sampling"], r["system"], r["seed"], r["key"]): (r["rank"], tuple(r["scores"])) for r in found
-    }
-    assert len(told) == len(found)
-    return told
 
 
 def test_rows_and_summary(config: EvalConfig) -> None:
@@ -293,51 +282,6 @@ def test_damaged_and_missing_rows_are_told(config: EvalConfig) -> None:
     with pytest.raises(ConfigurationError, match="it is missing; call webrec eval again"):
         store.read([piece])
     run.evaluate(config)
-
-
-def test_a_full_disk_loses_nothing(config: EvalConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, written = pq.write_table, []
-
-    def filling(table: Any, path: Path, **options: Any) -> None:
-        if "rows" in str(path):
-            written.append(path)
-            if len(written) > 5:
-                path.write_bytes(b"half")
-                raise OSError(errno.ENOSPC, "No space left on device")
-        write(table, path, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(pq, "write_table", filling)
-        with pytest.raises(ConfigurationError, match=r"cannot be written \(No space left on device\); free some space"):
-            run.evaluate(config)
-    assert not list(config.output.glob("rows/**/*.new"))
-    assert len(rows(config.output)) == 5 * 50 - 10  # the fifth piece of a cell is the last, of 40 rows
-    run.evaluate(config)
-    assert len(rows(config.output)) == 1920
-
-
-@pytest.mark.parametrize("name", ["run.json", "examples.json", "summary.json"])
-def test_a_disk_that_is_full_at_the_end_loses_nothing(
-    name: str, config: EvalConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = Path.write_text
-
-    def filling(path: Path, text: str, *more: Any, **options: Any) -> int:
-        if path.name == f"{name}.new":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(path, text, *more, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", filling)
-        with pytest.raises(ConfigurationError, match=r"cannot be written \(No space left on device\); free some space"):
-            run.evaluate(config)
-    assert not list(config.output.glob("*.new"))
-    assert not (config.output / name).exists()
-    before = {path: path.stat().st_mtime_ns for path in config.output.glob("rows/**/*.parquet")}
-    assert bool(before) == (name != "run.json")  # which is written first
-    run.evaluate(config)
-    assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert len(rows(config.output)) == 1920
 
 
 def test_two_at_once(config: EvalConfig) -> None:

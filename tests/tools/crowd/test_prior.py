@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +12,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from webrec.errors import ConfigurationError
-from webrec.tools.crowd.choice import ChoiceModel
 from webrec.tools.crowd.features import CrowdFeatures
 from webrec.tools.crowd.prior import CrowdPrior, get_prior
-from webrec.tools.crowd.records import ItemFacts, Records
+from webrec.tools.crowd.records import Records
 from webrec.tools.crowd.saved import ITEMS, MODEL, SEQUENCES, SIMILARITY, SavedCrowd, load_crowd, save_crowd
-from webrec.tools.crowd.similarity import LEARNED, LearnedSimilarity, TextMaps
 
-TITLES = ["Soap", "Brush", "Towel", "Cream", "Brush"]
-FACTS = {f"x{n}": ItemFacts(title, "Dove" if n else None, ("bath",), 2000 + n) for n, title in enumerate(TITLES)}
-RECORDS = Records(FACTS, [["x0", "x1"], ["x0", "x1", "x2"], ["x3", "x0", "x1"]], [[1, 2], [3, 4, 5], [6, 7, 8]])
-CROWD = SavedCrowd(RECORDS, ChoiceModel(("next_1", "popularity"), np.array([2.0, 0.5]), np.array([1.0, 0.5])))
+from ...crowds import CROWD, FACTS, RECORDS, TITLES, embedded, learned, with_maps  # noqa: TID252
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
@@ -58,18 +52,6 @@ def test_of_two_items_with_one_title_the_more_taken_counts() -> None:
     )
 
 
-def learned() -> SavedCrowd:
-    rng = np.random.default_rng(0)
-
-    def rows() -> np.ndarray:
-        drawn = rng.normal(size=(5, 4))
-        return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
-
-    similarity = LearnedSimilarity(rows(), rows(), rng.normal(size=3), rng.normal(size=5), 6.0)
-    names = ("next_1", *LEARNED)
-    return SavedCrowd(RECORDS, ChoiceModel(names, np.ones(3), np.array([2.0, 1.5, -0.5])), similarity)
-
-
 def test_what_was_learned_is_evidence_and_comes_back(tmp_path: Path) -> None:
     crowd = learned()
     assert crowd.similarity is not None
@@ -89,17 +71,6 @@ def test_what_was_learned_is_evidence_and_comes_back(tmp_path: Path) -> None:
     )
     save_crowd(tmp_path, CROWD)  # over it: what was learned belongs to it no more
     assert load_crowd(tmp_path).similarity is None
-
-
-def embedded(texts: Sequence[str]) -> np.ndarray:
-    return np.stack([np.random.default_rng(list(text.encode())).normal(size=4) for text in texts]).astype(np.float32)
-
-
-def with_maps() -> SavedCrowd:
-    crowd, rng = learned(), np.random.default_rng(7)
-    assert crowd.similarity is not None
-    maps = TextMaps(*(rng.normal(size=shape).astype(np.float32) for shape in ((4,), (4, 4), (4, 4))))
-    return replace(crowd, similarity=replace(crowd.similarity, maps=maps))
 
 
 def test_titles_that_it_does_not_know_are_read(tmp_path: Path) -> None:
