@@ -73,15 +73,13 @@ class CrowdPrior:
         told = Prior([None] * len(candidates), sum(item is not None for item in past), int((heard & ~known).sum()))
         if not heard.any():
             return told
-        scores = np.zeros(len(candidates))
-        names, columns = list(self._features.names), np.zeros((len(candidates), len(self._features.names)))
+        columns = np.zeros((len(candidates), len(self._features.names)))
         if known.any():
             with _lock:  # the features keep what they found of the last history
                 ids = [item for item in past if item is not None], [item for item in asked if item is not None]
                 columns[known] = self._features.of(*ids, now)
             columns[heard & ~known] = columns[known].mean(0)
         if learned is not None:
-            names += LEARNED
             more = np.zeros((len(candidates), len(LEARNED)))
             more[heard] = np.column_stack(with_ranks(learned))
             columns = np.column_stack([columns, more])
@@ -99,34 +97,29 @@ class CrowdPrior:
         embed: Embed | None,
     ) -> tuple[npt.NDArray[np.bool_], Floats]:
         """Which candidates it can tell something of, and what of these."""
-        maps = similarity.maps if embed is not None else None
-        new = [t for t, item in zip((*history, *candidates), (*past, *asked), strict=True) if item is None]
-        keys_of, values_of = {}, {}
-        if new and maps is not None and embed is not None:
-            vectors = embed(list(dict.fromkeys(new)))
-            keys_of = dict(zip(dict.fromkeys(new), maps.keys(vectors), strict=True))
-            values_of = dict(zip(dict.fromkeys(new), maps.values(vectors), strict=True))
+        known = {
+            title: self._numbers[item]
+            for title, item in zip((*history, *candidates), (*past, *asked), strict=True)
+            if item is not None
+        }
+        keys = {title: similarity.keys[number] for title, number in known.items()}
+        values = {title: similarity.values[number] for title, number in known.items()}
+        new = list(dict.fromkeys(title for title in (*history, *candidates) if title not in known))
+        if new and embed is not None and similarity.maps is not None:
+            vectors = embed(new)
+            keys |= zip(new, similarity.maps.keys(vectors), strict=True)
+            values |= zip(new, similarity.maps.values(vectors), strict=True)
+        taken = [float(similarity.bias[known[title]]) for title in candidates if title in known]
+        usual = float(np.mean(taken)) if taken else 0.0
+        heard = [title for title in candidates if title in values]
+        bias = np.array([float(similarity.bias[known[title]]) if title in known else usual for title in heard])
         width = similarity.keys.shape[1]
-        keys = [
-            similarity.keys[self._numbers[item]] if item is not None else keys_of[title]
-            for title, item in zip(history, past, strict=True)
-            if item is not None or title in keys_of
-        ]
-        numbers = np.array([self._numbers[item] for item in asked if item is not None], np.int64)
-        usual = float(similarity.bias[numbers].mean()) if len(numbers) else 0.0
-        heard = np.array(
-            [item is not None or title in values_of for title, item in zip(candidates, asked, strict=True)]
+        scores = similarity.scores_of(
+            np.array([keys[title] for title in history if title in keys], np.float32).reshape(-1, width),
+            np.array([values[title] for title in heard], np.float32).reshape(-1, width),
+            bias,
         )
-        values, bias = [], []
-        for title, item in zip(candidates, asked, strict=True):
-            if item is not None:
-                values.append(similarity.values[self._numbers[item]])
-                bias.append(float(similarity.bias[self._numbers[item]]))
-            elif title in values_of:
-                values.append(values_of[title])
-                bias.append(usual)
-        rows = np.array(keys, np.float32).reshape(-1, width), np.array(values, np.float32).reshape(-1, width)
-        return heard, similarity.scores_of(*rows, np.array(bias))
+        return np.array([title in values for title in candidates]), scores
 
 
 def get_prior(folder: str) -> CrowdPrior:

@@ -62,7 +62,7 @@ class LearnedSimilarity:
     def scores_of(self, keys: Vectors, values: Vectors, bias: Floats) -> Floats:
         """The same of a history's keys, oldest first, and the candidates' values and biases, learned or mapped from texts."""
         recent = keys[::-1][: len(self.ages)]
-        if not len(recent):
+        if not len(recent) or not len(values):
             return bias
         # One candidate at a time: the last bits of a product of two matrices depend on their order.
         cosines = np.stack([recent @ value for value in values]).astype(np.float64)

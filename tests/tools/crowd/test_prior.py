@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from webrec.errors import ConfigurationError
 from webrec.tools.crowd.features import CrowdFeatures
-from webrec.tools.crowd.prior import CrowdPrior, get_prior
+from webrec.tools.crowd.prior import CrowdPrior, Prior, get_prior
 from webrec.tools.crowd.records import Records
 from webrec.tools.crowd.saved import ITEMS, MODEL, SEQUENCES, SIMILARITY, SavedCrowd, load_crowd, save_crowd
 
@@ -118,6 +118,8 @@ def test_nothing_is_embedded_where_all_is_known_or_nothing_can_be_read() -> None
     assert known.log_odds == CrowdPrior(with_maps()).of(["Soap"], TITLES[:4]).log_odds
     for crowd in (learned(), CROWD):  # without maps, and without anything learned
         assert CrowdPrior(crowd).of(["Soap"], ["Brush", "New"], embed=never).log_odds[1] is None
+        assert CrowdPrior(crowd).of(["Soap"], ["New", "Newer"], embed=never) == Prior([None, None], 1)
+    assert CrowdPrior(with_maps()).of(["Soap"], ["New", "Newer"]) == Prior([None, None], 1)
 
 
 def test_an_older_crowd_is_gone_before_a_new_one_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
