@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import json
 import sys
@@ -37,7 +38,6 @@ SHARE = 5
 class Ranked:
     """NDCG@10 of one example's target: of a crowd to which new titles are unknown, and of one that reads them."""
 
-    user: str
     new: bool
     unknown: float
     read: float
@@ -54,11 +54,12 @@ def write_without(frozen: FrozenExamples, folder: Path) -> None:
     with (folder / "items.jsonl").open("w", encoding="utf-8") as file:
         for item_id, item in shown.items():
             file.write(json.dumps({"item_id": item_id, "title": item.title, "description": item.text or None}) + "\n")
-    with (folder / "interactions.csv").open("w", encoding="utf-8") as file:
-        file.write("user_id,item_id,position\n")
+    with (folder / "interactions.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["user_id", "item_id", "position"])
         for user, sequence in frozen.training().sequences.items():
             for place, item_id in enumerate(item_id for item_id in sequence if item_id in shown):
-                file.write(f'"{user}","{item_id}",{place}\n')
+                rows.writerow([user, item_id, place])
 
 
 def ranked(prior: CrowdPrior, items: dict[str, Item], examples: Sequence[RankingExample], embed: Embed) -> list[Ranked]:
@@ -71,7 +72,7 @@ def ranked(prior: CrowdPrior, items: dict[str, Item], examples: Sequence[Ranking
         unknown, read = (
             _ndcg(told, place) for told in (prior.of(history, candidates), prior.of(history, candidates, embed=embed))
         )
-        found.append(Ranked(example.user, is_hidden(example.target), unknown, read))
+        found.append(Ranked(is_hidden(example.target), unknown, read))
     return found
 
 
