@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,7 +18,7 @@ import numpy as np
 
 from webrec.errors import ConfigurationError
 from webrec.eval.metrics.ranking import metric_values
-from webrec.eval.metrics.statistics import compare
+from webrec.eval.metrics.statistics import compare, told_detectable
 from webrec.eval.report.run import FinishedRun, portable, read_run
 
 EXACT = "float32"
@@ -85,7 +86,7 @@ def _paired(exact: Mapping[str, int], rough: Mapping[str, int]) -> list[dict[str
                 "approximate": float(values[0][metric].mean()),
                 "difference": asdict(found.difference),
                 "p": found.p,
-                "detectable": found.detectable,
+                "detectable": None if math.isnan(found.detectable) else found.detectable,
             }
         )
     return rows
@@ -125,7 +126,7 @@ def approximation_table(report: Mapping[str, Any]) -> str:
         low, middle, high = (row["difference"][name] for name in ("low", "mean", "high"))
         lines.append(
             f"| {row['system']}, {row['data']}, {row['metric'].upper()} | {row['exact']:.3f} | {row['approximate']:.3f} "
-            f"| {middle:+.3f} ({low:+.3f} to {high:+.3f}) | {row['p']:.2f} | {row['detectable']:.3f} |"
+            f"| {middle:+.3f} ({low:+.3f} to {high:+.3f}) | {row['p']:.2f} | {told_detectable(row['detectable'])} |"
         )
     for row in report["keywords"]:
         lines.append(

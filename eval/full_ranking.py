@@ -28,7 +28,7 @@ from webrec.eval.evaluation.run import SYSTEMS
 from webrec.eval.evaluation.worker import Material, Worker
 from webrec.eval.metrics.ranking import metric_values, target_ranks
 from webrec.eval.run_folder import source_commit
-from webrec.eval.systems.config import Readings
+from webrec.eval.systems.build import Readings
 from webrec.eval.systems.system import System
 
 AT_ONCE = 64

@@ -101,14 +101,21 @@ class RunFolder:
         self._write({**description, "taken": [*taken, {"from": other.name, "starts": starts}]})
 
     def _check(self) -> None:
-        found, own = self._read()["fingerprint"], self._new["fingerprint"]
-        for name in own:
-            if found.get(name) != own[name]:
-                raise ConfigurationError(
-                    f"output: {self.folder} is of another run ({_difference(name, found.get(name), own[name])}); "
-                    "give another folder, or remove that one"
-                )
         described = self._read()
+        found, own = described["fingerprint"], self._new["fingerprint"]
+        if (name := next((name for name in own if found.get(name) != own[name]), None)) is not None:
+            if _foreign(self.folder, RUN_FILE) is None:  # refused before anything came of it: nothing is lost
+                self._write(self._new)
+                return
+            read, reads = (told.get("config", {}).get("data") for told in (described, self._new))
+            why = (
+                _difference("data", read, reads)  # rather than the digest that came of it
+                if name == "examples" and read != reads
+                else _difference(name, found.get(name), own[name])
+            )
+            raise ConfigurationError(
+                f"output: {self.folder} is of another run ({why}); give another folder, or remove that one"
+            )
         told: dict[str, Any] = {name: self._new[name] for name in ("config", "written") if name in self._new}
         if any(
             described.get(name) != value for name, value in told.items()
@@ -160,9 +167,9 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _foreign(folder: Path) -> str | None:
-    """The name of something in `folder` that a run did not leave there when it was killed at its very start."""
-    ours = {LOCK_FILE, f"{RUN_FILE}.new"}
+def _foreign(folder: Path, *known: str) -> str | None:
+    """The name of something in `folder` that a run did not leave there when it was killed at its very start, nor is `known`."""
+    ours = {LOCK_FILE, f"{RUN_FILE}.new", *known}
     return next((p.name for p in sorted(folder.iterdir()) if p.name not in ours), None)
 
 
@@ -172,5 +179,9 @@ def _difference(name: str, found: Any, own: Any) -> str:
         for inner in sorted(found.keys() | own.keys()):
             if found.get(inner) != own.get(inner):
                 return _difference(f"{name}.{inner}", found.get(inner), own.get(inner))
+    if isinstance(found, list) and isinstance(own, list) and len(found) == len(own):
+        place = next(place for place, (one, other) in enumerate(zip(found, own, strict=True)) if one != other)
+        if isinstance(found[place], dict) and isinstance(own[place], dict):
+            return _difference(f"{name}[{place}]", found[place], own[place])
     shown = [value.get("kind", "set") if isinstance(value, dict) else value for value in (found, own)]
     return f"{name} is {shown[0]!r} there and {shown[1]!r} now"

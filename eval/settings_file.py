@@ -15,10 +15,44 @@ from webrec.errors import ConfigurationError
 from webrec.nodes.validation import first_error
 from webrec.tools.text_safety import clean
 
+
+class _TwiceError(ValueError):
+    """A name is set twice in one table: YAML and JSON would take the last one without a word."""
+
+    def __init__(self, name: object) -> None:
+        super().__init__(f"{clean(str(name), 60)} is set twice")
+
+
+class _YamlLoader(yaml.SafeLoader):
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:  # before what `<<` brings is joined to them, which may be set anew
+            if key.value in seen:
+                raise _TwiceError(key.value)
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return node
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, _YamlLoader)  # noqa: S506 (a SafeLoader)
+
+
+def _json(text: str) -> Any:
+    def table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise _TwiceError(twice)
+        return dict(pairs)
+
+    return json.loads(text, object_pairs_hook=table)
+
+
 _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    ".json": ("JSON", json.loads),
-    ".yaml": ("YAML", yaml.safe_load),
-    ".yml": ("YAML", yaml.safe_load),
+    ".json": ("JSON", _json),
+    ".yaml": ("YAML", _yaml),
+    ".yml": ("YAML", _yaml),
 }
 _TOML = ("TOML", tomllib.loads)
 
@@ -57,6 +91,8 @@ def _parse(path: Path) -> dict[str, Any]:
     format_name, read = _READERS.get(path.suffix.lower(), _TOML)
     try:
         data = read(text)
+    except _TwiceError as error:
+        raise ConfigurationError(f"{path}: {error}; leave one of the two out") from None
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path}: it is not {format_name} ({clean(str(error))}); correct it there") from None
     if not isinstance(data, dict):
@@ -74,7 +110,7 @@ def _without_none(value: Any) -> Any:
 
 
 def _apply(data: dict[str, Any], change: str) -> None:
-    """Set one value, `table.name=value`; the value is TOML, or plain text where that fails."""
+    """Set one value, `table.name=value`, or `list.0.name=value`; the value is TOML, or plain text where that fails."""
     name, found, text = change.partition("=")
     *tables, last = (part.strip() for part in name.split("."))
     if not found or not last or not all(tables):
@@ -83,12 +119,23 @@ def _apply(data: dict[str, Any], change: str) -> None:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    for table in tables:
-        inner = data.setdefault(table, {})
-        if not isinstance(inner, dict):
-            raise ConfigurationError(f"--set: {change!r} names a table, but {table} is {inner!r}; set {table} itself")
-        data = inner
-    data[last] = value
+    inner: Any = data
+    for number, table in enumerate(tables):
+        here = inner.setdefault(table, {}) if isinstance(inner, dict) else inner[_place(inner, table, change)]
+        if not isinstance(here, dict | list):
+            where = ".".join(tables[: number + 1])
+            raise ConfigurationError(f"--set: {change!r} names a table, but {where} is {here!r}; set {where} itself")
+        inner = here
+    inner[last if isinstance(inner, dict) else _place(inner, last, change)] = value
+
+
+def _place(entries: list[Any], name: str, change: str) -> int:
+    """Which of a list's entries a part of a name stands for."""
+    if name.isdecimal() and int(name) < len(entries):
+        return int(name)
+    raise ConfigurationError(
+        f"--set: {change!r} names {clean(name, 60)!r} in a list of {len(entries)}; use a number from 0 to {len(entries) - 1}"
+    )
 
 
 def sentence(error: ValidationError) -> str:
@@ -101,12 +148,16 @@ def sentence(error: ValidationError) -> str:
         return f"{_path(location)}.kind: {clean(str(problem['ctx']['tag']), 60)!r} is unknown; use {known}"
     if problem["type"] == "missing":
         return f"{_path(location)}: it is missing; set it in the configuration"
+    if problem["type"] == "union_tag_not_found":
+        return f"{_path(location)}: it has no kind; say which it is, like kind: NAME"
     if problem["type"] in {"model_type", "model_attributes_type", "dict_type"}:
-        return f"{'.'.join(map(str, location[:1]))}: it is not a table; write its settings under [{location[0]}]"
+        return f"{_path(location)}: it is not a table; write its settings as names with values"
+    if problem["type"] in {"tuple_type", "list_type"}:
+        return f"{_path(location)}: it is not a list; write it in brackets, like [{clean(str(problem['input']), 60)}]"
     # Pydantic names the member of a union, told apart by its kind, as if it were a field.
     said = first_error(error)
     union = 2 if location[:1] == ("systems",) else 1 if location[:1] == ("tuning",) else 0
-    if not union or len(location) <= union + 1:
+    if not union or len(location) <= union:
         return said
     return said.replace(f"{_path(location[:union])}.{location[union]}", _path(location[:union]), 1)
 

@@ -17,6 +17,7 @@ from webrec.eval.systems.config import (
     FusedConfig,
     LanguageModelConfig,
     LearnedSimilarityConfig,
+    OwnConfig,
     SASRecConfig,
     SystemConfig,
     TitleInPagesConfig,
@@ -92,6 +93,7 @@ def eval_tables() -> str:
         ("With `kind: title_in_pages`:", TitleInPagesConfig),
         ("With `kind: title_similarity` or `page_similarity`:", TitleSimilarityConfig),
         ("With `kind: learned_similarity` ([crowd.md](crowd.md)):", LearnedSimilarityConfig),
+        ("With `kind: own`:", OwnConfig),
         ("With `kind: fused` ([crowd.md](crowd.md)):", FusedConfig),
         (
             "With `kind: llm`; its `prompt` is a table as in [train.md](train.md), whose `pages` count with a retrieval:",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
@@ -15,7 +15,7 @@ from webrec.eval.retrieval.config import CorpusConfig, RetrievalConfig
 from webrec.eval.retrieval.corpus import resolved_corpus
 from webrec.eval.run_folder import RUN_FILE
 from webrec.eval.settings_file import read_settings, sentence
-from webrec.eval.systems.config import AnySystem, FusedConfig, LanguageModelConfig, needs_corpus
+from webrec.eval.systems.config import AnySystem, FusedConfig, LanguageModelConfig, OwnConfig, needs_corpus
 
 _Told = TypeVar("_Told", bound=BaseModel)
 
@@ -58,7 +58,7 @@ class EvalConfig(BaseModel):
         description="Pairs of systems [one, rival] that the plan names before the test part is read: compared in every cell, p "
         "corrected with Holm over all of them.",
     )
-    seeds: tuple[int, ...] = Field(
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(
         default=(0,), min_length=1, description="Training seeds; systems without chance take the first alone."
     )
     part: Literal["validation", "test"] = Field(
@@ -116,6 +116,11 @@ class EvalConfig(BaseModel):
                 raise ValueError(
                     f"systems: {system_name(system)} has a placebo and no retrieval; name one, or leave it out"
                 )
+            untuned = next((data_name(d) for d in self.data if not d.tuning_examples), None)
+            if isinstance(system, LanguageModelConfig) and system.tune and untuned is not None:
+                raise ValueError(
+                    f"data: {untuned} has no tuning_examples, and {system_name(system)} is fine-tuned on such; set them"
+                )
             if isinstance(system, FusedConfig):
                 before = [system_name(s) for s in self.systems[: self.systems.index(system)]]
                 if (other := next((name for name in system.inputs if name not in before), None)) is not None:
@@ -138,6 +143,10 @@ class EvalConfig(BaseModel):
                 raise ValueError(f"comparisons: {unknown} is none of the systems; add it there, or leave the pair out")
             if pair[0] == pair[1]:
                 raise ValueError(f"comparisons: {pair[0]} is compared with itself; name a rival")
+            if pair[::-1] in self.comparisons:
+                raise ValueError(
+                    f"comparisons: {pair[0]} and {pair[1]} are there in both directions; leave one of the two out"
+                )
         if unknown := next((name for name in self.corpora if name not in names_of(self)), None):
             raise ValueError(
                 f"corpora: {unknown} is not a data set of this run; use one of {', '.join(names_of(self))}"
@@ -204,7 +213,10 @@ def read_eval_config(path: Path, changes: Iterable[str] = ()) -> EvalConfig:
 
 
 def _with_models_of(folder: Path, told: _Told) -> _Told:
-    """With the backbone, adapter, encoder and pages that lie in `folder`; any other name is a hub's, or of the folder that one works in."""
+    """With the backbone, adapter, encoder, pages and code that lie in `folder`; any other name is a hub's, or of the folder that one works in."""
+    if isinstance(told, OwnConfig):
+        file, _, name = told.at.rpartition(":")
+        return told.model_copy(update={"at": f"{(folder / file).resolve()}:{name}"}) if file.endswith(".py") else told
     named = {
         field: getattr(told, field, None) for field in ("backbone", "adapter", "model", "rerank_model", "pages_path")
     }

@@ -16,7 +16,7 @@ from webrec.eval.evaluation.config import EvalConfig
 from webrec.eval.evaluation.plan import Fit
 from webrec.eval.evaluation.rows import RowStore
 from webrec.eval.evaluation.summary import Summary
-from webrec.eval.systems.config import Readings
+from webrec.eval.systems.build import Readings
 from webrec.eval.whole_text import write_whole_text
 
 EXAMPLES_FILE = "examples.json"

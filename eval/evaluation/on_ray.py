@@ -31,7 +31,8 @@ from webrec.eval.evaluation.worker import FitKey, Material, OnEvent, Workers, fi
 from webrec.eval.ray_cluster import event_board, machines, ray_cluster, require_ray
 from webrec.eval.retrieval.found import SearchPiece
 from webrec.eval.retrieval.retrieve import FoundPage, Retrieved
-from webrec.eval.systems.config import SMALL_PIECES, AnySystem, Readings
+from webrec.eval.systems.build import Readings
+from webrec.eval.systems.config import SMALL_PIECES, AnySystem
 from webrec.eval.systems.system import Answer
 
 _LOOK_SECONDS = 0.3

@@ -21,7 +21,7 @@ from webrec.eval.evaluation.rows import Piece
 from webrec.eval.evaluation.worker import FitKey, Material, Worker, fit_folder
 from webrec.eval.retrieval.corpus import ABOUT, PAGES, Corpus
 from webrec.eval.retrieval.found import SearchPiece
-from webrec.eval.systems.config import Readings
+from webrec.eval.systems.build import Readings
 from webrec.eval.systems.kept_training import training_files
 
 

@@ -28,8 +28,10 @@ from webrec.eval.parquet import write_whole
 from webrec.eval.retrieval.corpus import Corpus, build_corpus
 from webrec.eval.retrieval.found import found_table
 from webrec.eval.run_folder import RunFolder
-from webrec.eval.systems.config import LearnedSimilarityConfig, PageSimilarityConfig, Readings, TitleSimilarityConfig
+from webrec.eval.systems.build import Readings
+from webrec.eval.systems.config import LearnedSimilarityConfig, PageSimilarityConfig, TitleSimilarityConfig
 from webrec.eval.systems.fused import WEIGHTS
+from webrec.eval.systems.own import own_identity
 from webrec.models.config import BackboneConfig
 
 SYSTEMS = "systems"
@@ -238,7 +240,8 @@ def description(
                 f"{type(s).__name__} {system_name(s)}": folder_identity(s.model)
                 for s in config.systems
                 if isinstance(s, LearnedSimilarityConfig | TitleSimilarityConfig | PageSimilarityConfig)
-            },
+            }
+            | {f"{type(s).__name__} {system_name(s)}": own_identity(s.at) for s in config.systems if s.kind == "own"},
             "corpora": {name: corpus.digest for name, corpus in corpora.items()},
             "retrievals": {
                 r.name: [r.counted(), pages_identity(r.pages_path), folder_identity(r.rerank_model)]

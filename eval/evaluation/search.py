@@ -23,7 +23,8 @@ from webrec.eval.retrieval.corpus import Corpus
 from webrec.eval.retrieval.found import SearchPiece, read_found
 from webrec.eval.retrieval.page_source import PageSource
 from webrec.eval.retrieval.retrieve import Retrieved
-from webrec.eval.systems.config import LanguageModelConfig, Readings, reads_about_items
+from webrec.eval.systems.build import Readings
+from webrec.eval.systems.config import LanguageModelConfig, reads_about_items
 from webrec.nodes.prompt import User, taste_prompt
 
 FOLDER = "found"

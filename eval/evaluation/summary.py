@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ class Pair(BaseModel):
     difference: tuple[float, float, float]
     gain: tuple[float, float, float] | None
     p: float
-    detectable: float
+    detectable: float | None
     freedom: float | None = None
     p_holm: float | None = None
 
@@ -148,7 +149,7 @@ def _pair(data: str, sampling: str, values: Mapping[str, npt.NDArray[np.float64]
         difference=_ends(compared.difference),
         gain=None if compared.gain is None else _ends(compared.gain),
         p=compared.p,
-        detectable=compared.detectable,
+        detectable=None if math.isnan(compared.detectable) else compared.detectable,  # JSON has no nan
         freedom=compared.freedom,
     )
 

@@ -16,7 +16,8 @@ from webrec.eval.evaluation.rows import Piece
 from webrec.eval.retrieval.corpus import Corpus
 from webrec.eval.retrieval.found import SearchPiece
 from webrec.eval.retrieval.retrieve import Retrieved, Retriever
-from webrec.eval.systems.config import AnySystem, Readings, build_system
+from webrec.eval.systems.build import Readings, build_system
+from webrec.eval.systems.config import AnySystem
 from webrec.eval.systems.fused import Scores
 from webrec.eval.systems.system import Answer, System, answers
 

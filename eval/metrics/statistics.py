@@ -182,6 +182,11 @@ def detectable_of_many(detectable: float, tests: int, freedom: float | None = No
     return detectable * _standard_errors(alpha / tests, freedom=freedom) / _standard_errors(alpha, freedom=freedom)
 
 
+def told_detectable(detectable: float | None, tests: int = 1, freedom: float | None = None) -> str:
+    """As it stands in tables, corrected for so many `tests`; empty where it is not known."""
+    return "" if detectable is None else f"{detectable_of_many(detectable, tests, freedom):.3f}"
+
+
 def _standard_errors(alpha: float, power: float = 0.8, freedom: float | None = None) -> float:
     """Of the smallest difference that a two-sided test at `alpha` finds with `power`: z₁₋α/₂ + z_power, or the same of t."""
     if freedom is not None:

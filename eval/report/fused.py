@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from webrec.eval.evaluation.summary import Cell, Pair, Summary
-from webrec.eval.metrics.statistics import detectable_of_many, holm, told_p
+from webrec.eval.metrics.statistics import holm, told_detectable, told_p
 from webrec.eval.report.view import Table
 
 
@@ -32,7 +32,7 @@ def fused_table(summaries: Sequence[Summary], system: str, singles: Sequence[str
             "{:+.3f} [{:+.3f}, {:+.3f}]".format(*pair.difference),
             "" if pair.gain is None else f"{pair.gain[0]:+.1%}",
             told_p(p),
-            f"{detectable_of_many(pair.detectable, len(found)):.3f}",
+            told_detectable(pair.detectable, len(found)),
         )
         for (cell, best, pair), p in zip(found, adjusted, strict=True)
     )

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from webrec.eval.evaluation.looked_at import LookedAt
 from webrec.eval.evaluation.summary import Cell, Pair
 from webrec.eval.metrics.ranking import METRICS
-from webrec.eval.metrics.statistics import detectable_of_many, told_p
+from webrec.eval.metrics.statistics import told_detectable, told_p
 from webrec.eval.report import paper
 from webrec.eval.report.ablations import Ablation, ablations
 from webrec.eval.report.plot import interval_plot
@@ -120,7 +120,7 @@ def planned_table(run: FinishedRun) -> Table:
             "{:+.3f} [{:+.3f}, {:+.3f}]".format(*pair.difference),
             "" if pair.gain is None else "{:+.1%} [{:+.1%}, {:+.1%}]".format(*pair.gain),
             "" if pair.p_holm is None else told_p(pair.p_holm),
-            f"{detectable_of_many(pair.detectable, len(pairs), pair.freedom):.3f}",
+            told_detectable(pair.detectable, len(pairs), pair.freedom),
         )
         for pair in pairs
     )
@@ -205,7 +205,11 @@ def _main_row(cell: Cell, pairs: Sequence[Pair], *, first: bool) -> tuple[str, .
     compared = ("the best", "", "") if first else ("", "", "")
     if pair is not None:
         low, high = pair.difference[1:]
-        compared = (f"{pair.difference[0]:.3f} [{low:.3f}, {high:.3f}]", told_p(pair.p), f"{pair.detectable:.3f}")
+        compared = (
+            f"{pair.difference[0]:.3f} [{low:.3f}, {high:.3f}]",
+            told_p(pair.p),
+            told_detectable(pair.detectable),
+        )
     spread = f"{cell.spread['ndcg@10']:.3f} ({cell.seeds})" if cell.spread else ""
     values = [
         _with_interval(cell.metrics[m]) if m in ("ndcg@10", "hr@10") else f"{cell.metrics[m][0]:.3f}" for m in SHOWN

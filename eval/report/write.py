@@ -69,6 +69,8 @@ def render_markdown(views: Sequence[RunView], paper: Table) -> str:
     if paper.rows:
         parts += ["## The paper beside", markdown_table(paper)]
     for view in views:
+        if len(views) > 1:
+            parts.append(f"# {_line(view.title)}")
         if view.planned is not None:
             parts += ["## Planned comparisons", markdown_table(view.planned)]
         for cell in view.cells:

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from webrec.eval.data.dataset import RankingExample
-from webrec.eval.retrieval.page_source import PageSource, Placebo
-from webrec.eval.retrieval.retrieve import Retrieved
-from webrec.eval.systems.co_occurrence import CoOccurrence
-from webrec.eval.systems.counting import IdOrder, InversePopularity, Popularity, Random
-from webrec.eval.systems.epoch_checkpoint import Epoch
-from webrec.eval.systems.fused import EVIDENCE, Evidence, Fused, Scores
-from webrec.eval.systems.item_knn import ItemKNN
-from webrec.eval.systems.language_model import LanguageModel
-from webrec.eval.systems.learned_similarity import LearnedSimilaritySystem
-from webrec.eval.systems.page_counting import PageCount, TitleInPages
-from webrec.eval.systems.sasrec import SASRec
-from webrec.eval.systems.system import System
-from webrec.eval.systems.text_similarity import TextSimilarity
-from webrec.eval.systems.ties import TiesByHash
-from webrec.eval.systems.tuned_language_model import TuneConfig, TunedLanguageModel
+from webrec.eval.retrieval.page_source import Placebo
+from webrec.eval.systems.fused import EVIDENCE, Evidence
+from webrec.eval.systems.tuned_language_model import TuneConfig
 from webrec.eval.train_config import PromptConfig
 from webrec.models.config import BackboneConfig, ScoreBy
 from webrec.models.sentence_encoder import MINILM
-
-OnEvent = Callable[[dict[str, Any]], None]
 
 
 class SystemConfig(BaseModel):
@@ -131,6 +111,12 @@ class SASRecConfig(SystemConfig):
     patience: int = Field(default=10, ge=1, description="Epochs without a better validation NDCG@10 before it stops.")
     batch: int = Field(default=128, ge=1, description="Sequences a step.")
     learning_rate: float = Field(default=1e-3, gt=0, description="Adam's learning rate.")
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width: it is {self.width}, no multiple of {self.heads} heads; change one of the two")
+        return self
 
 
 class PageExistsConfig(CountingConfig):
@@ -236,6 +222,20 @@ class LanguageModelConfig(SystemConfig, BackboneConfig):
         return self
 
 
+class OwnConfig(SystemConfig):
+    """A class of one's own (docs/evaluate.md, "A system of your own")."""
+
+    kind: Literal["own"] = Field(default="own", description="A class with fit and rank, from a file or a package.")
+    at: str = Field(
+        pattern=r"^.+:[A-Za-z_]\w*$",
+        description="file.py:Class, the file relative to the configuration's folder, or package.module:Class.",
+    )
+    settings: dict[str, Any] = Field(default={}, description="What its constructor takes, by name.")
+    seeded: bool = Field(
+        default=False, description="Whether it depends on the training seed: then it learns with each."
+    )
+
+
 class FusedConfig(SystemConfig):
     """Evidence of the crowd and other systems' scores, weighed by a conditional logit (docs/crowd.md)."""
 
@@ -279,6 +279,7 @@ AnySystem = Annotated[
     | PageSimilarityConfig
     | LearnedSimilarityConfig
     | LanguageModelConfig
+    | OwnConfig
     | FusedConfig,
     Field(discriminator="kind"),
 ]
@@ -290,7 +291,7 @@ def is_learned(system: AnySystem) -> bool:
     """Whether its scores depend on the training seed."""
     if isinstance(system, LanguageModelConfig):
         return bool(system.tune or system.placebo)
-    return system.kind in {"random", "sasrec", "learned_similarity"}
+    return system.kind in {"random", "sasrec", "learned_similarity"} or (system.kind == "own" and system.seeded)
 
 
 def reads_about_items(system: AnySystem) -> bool:
@@ -303,96 +304,3 @@ def reads_about_items(system: AnySystem) -> bool:
 def needs_corpus(system: AnySystem) -> bool:
     """Whether it looks at the pages of the data set's corpus itself, without a search."""
     return reads_about_items(system) or system.kind in {"page_exists", "page_count"}
-
-
-@dataclass(frozen=True)
-class Readings:
-    """What there is to read for one data set.
-
-    `found`: by retrieval, (part, sampling) and key. `pages_of`: pages about each item; `texts_of`: the beginning of its first. `tuning`, `validating`: the examples that
-    a system is fine-tuned on, and chosen by. `fitting`: those that a fused system is fitted on.
-    """
-
-    found: Mapping[str, Mapping[tuple[str, str], Mapping[str, Retrieved]]] = field(default_factory=dict)
-    pages_of: Mapping[str, int] = field(default_factory=dict)
-    texts_of: Mapping[str, str] = field(default_factory=dict)
-    tuning: Sequence[RankingExample] = ()
-    validating: Sequence[RankingExample] = ()
-    fitting: Sequence[RankingExample] = ()
-
-    def digest(self) -> str:
-        """Of the pages that were found: what else there is follows from settings and data."""
-        told = [
-            [retrieval, *cell, key, [[page.title, page.text] for page in found.pages]]
-            for retrieval, cells in sorted(self.found.items())
-            for cell, by_key in sorted(cells.items())
-            for key, found in sorted(by_key.items())
-        ]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
-
-
-def build_system(
-    config: AnySystem,
-    folder: Path,
-    threads: int,
-    readings: Readings,
-    seed: int,
-    on_event: OnEvent,
-    scores: Scores | None = None,
-) -> System:
-    """The system of an entry, not yet fitted. `folder`: where it may keep a training that can be resumed.
-
-    `scores`: what the systems before it said, for one that is fused of them.
-
-    `on_event` hears of a training what `webrec train` hears.
-    """
-    if isinstance(config, CountingConfig):
-        counting = _counting(config, readings, threads)
-        return TiesByHash(counting) if config.ties == "hash" else counting
-    settings = config.model_dump(exclude={"kind", "name", "history"})
-
-    def on_epoch(epoch: Epoch) -> None:
-        on_event({"event": "epoch", **asdict(epoch)})
-
-    if config.kind == "sasrec":
-        return SASRec(**settings, threads=threads, folder=folder, on_epoch=on_epoch)
-    if isinstance(config, LearnedSimilarityConfig):
-        texts = readings.texts_of if settings.pop("reads") == "pages" else None
-        return LearnedSimilaritySystem(texts, **settings, threads=threads, folder=folder, on_epoch=on_epoch)
-    if config.kind == "fused":
-        return Fused(readings.fitting, **settings, scores=scores, folder=folder)
-    if config.kind == "llm":
-        backbone = BackboneConfig(**{name: settings[name] for name in BackboneConfig.model_fields})
-        pages = None
-        if config.retrieval is not None:
-            pages = PageSource(readings.found[config.retrieval], config.placebo, seed)
-        if config.tune is None:
-            return LanguageModel(backbone, config.prompt, config.score_by, pages=pages, threads=threads)
-        return TunedLanguageModel(
-            backbone,
-            config.prompt,
-            config.tune,
-            folder,
-            readings.tuning,
-            readings.validating,
-            config.score_by,
-            pages=pages,
-            threads=threads,
-            on_event=on_event,
-        )
-    return IdOrder() if config.kind == "id_order" else Random()
-
-
-def _counting(config: CountingConfig, readings: Readings, threads: int) -> System:
-    if isinstance(config, TitleSimilarityConfig | PageSimilarityConfig):
-        texts = readings.texts_of if isinstance(config, PageSimilarityConfig) else None
-        return TextSimilarity(texts, config.by, config.model, threads)
-    if isinstance(config, CoOccurrenceConfig):
-        return CoOccurrence(config.steps, config.popularity_breaks_ties)
-    if isinstance(config, TitleInPagesConfig):
-        return TitleInPages(PageSource(readings.found[config.retrieval]))
-    if isinstance(config, PageExistsConfig | PageCountConfig):
-        return PageCount(readings.pages_of, exists=config.kind == "page_exists")
-    if isinstance(config, ItemKNNConfig):
-        return ItemKNN()
-    return InversePopularity() if isinstance(config, InversePopularityConfig) else Popularity()

@@ -8,7 +8,7 @@ import re
 import runpy
 import shlex
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -20,6 +20,7 @@ from webrec.cli.evaluate import evaluate
 from webrec.cli.main import main
 from webrec.eval.data.dataset import Item
 from webrec.eval.evaluation.config import read_eval_config
+from webrec.eval.evaluation.rows import Piece, RowStore
 from webrec.eval.retrieval.corpus import build_corpus
 from webrec.eval.systems.config import AnySystem
 
@@ -28,7 +29,8 @@ from ..worlds import skewed, write_dataset  # noqa: TID252
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "evaluate.md").read_text("utf-8")
-CONFIG, REVIEWS_CONFIG, PAGES_CONFIG = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
+CONFIG, REVIEWS_CONFIG, PAGES_CONFIG, OWN_CONFIG = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
+OWN_SYSTEM, EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
 GET, EVALUATE, CLUSTER = (b.splitlines() for b in re.findall(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL))
 
 
@@ -99,6 +101,30 @@ def test_the_example_with_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         assert len(re.findall(rf"^{name} ", done.stdout, re.MULTILINE)) == 2
     for folder in sorted(p.name for p in (tmp_path / "runs" / "pages").iterdir() if p.is_dir()):
         assert f"`{folder}/" in DOCUMENT
+
+
+def test_a_system_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WEBREC_CACHE", str(tmp_path / "cache"))
+    write_dataset(tmp_path / "films", skewed(users=300, items=200, length=10, flat=3000))
+    Path("mine.py").write_text(OWN_SYSTEM, "utf-8")
+    Path("eval.yaml").write_text(OWN_CONFIG, "utf-8")
+    done = CliRunner().invoke(main, ["eval", "eval.yaml"])
+    assert done.exit_code == 0, done.output
+    assert len(re.findall(r"^next ", done.stdout, re.MULTILINE)) == 2
+    told: dict[str, Any] = {}
+    exec(EXAMPLES, told)
+    (row, *_) = (
+        RowStore(tmp_path / "runs" / "own" / "rows")
+        .read([Piece("films", "uniform", "next", 0, 0, len(told["examples"]))])
+        .to_pylist()
+    )
+    first = told["examples"][0]
+    mine: dict[str, Any] = {}
+    exec(OWN_SYSTEM, mine)
+    system = mine["Next"](floor=0.5)
+    system.fit(told["training"], 0)
+    assert (row["key"], row["scores"]) == (first.key, system.rank(first))
 
 
 def test_the_tables_are_up_to_date() -> None:

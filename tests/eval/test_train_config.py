@@ -86,7 +86,7 @@ def test_changes(tmp_path: Path) -> None:
             "training.batch_size: Input should be greater than or equal to 1 (given: 0)",
         ),
         (FILES + '[training]\nbatch_size = "many"', "training.batch_size: Input should be a valid integer"),
-        (FILES + "training = 3", "training: it is not a table; write its settings under [training]"),
+        (FILES + "training = 3", "training: it is not a table; write its settings as names with values"),
         (FILES + '[tuning]\nkind = "ia3"', "tuning.kind: 'ia3' is unknown; use lora or soft_prompt"),
         (FILES + "[tuning]\nrank = 0", "tuning.rank: Input should be greater than or equal to 1"),
         (FILES + "[tuning]\ntokens = 3", "tuning.tokens: there is no such field"),

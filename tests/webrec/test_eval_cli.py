@@ -91,6 +91,20 @@ def test_one_of_config_and_resume(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_ctrl_c_before_the_run_began(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    code = (
+        "import signal, webrec.eval.data.build as build\n"
+        "build.find_source = lambda *_: signal.raise_signal(signal.SIGINT)\n"
+        "from webrec.cli.main import main; main(['eval', 'eval.yaml'])"
+    )
+    environment = {**os.environ, "WEBREC_CACHE": str(tmp_path / "cache")}
+    called = [sys.executable, "-c", code]
+    done = subprocess.run(called, capture_output=True, text=True, env=environment, cwd=config.parent, check=False)
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "webrec: interrupted before the run began; call the same command again"
+
+
 def test_ctrl_c_keeps_what_was_answered(tmp_path: Path) -> None:
     pytest.importorskip("replay")
     slow = {"kind": "sasrec", "epochs": 2000, "patience": 2000, "width": 8, "blocks": 1}

@@ -58,6 +58,7 @@ def evaluate(
     """
     from webrec.eval.evaluation.config import read_eval_config, resumed_config
     from webrec.eval.evaluation.run import evaluate as run
+    from webrec.eval.run_folder import RUN_FILE
 
     if (config is None) == (resume is None):
         raise ConfigurationError("CONFIG: give either a file of settings or --resume with the folder of a run")
@@ -70,9 +71,12 @@ def evaluate(
         with progress, stop_on_interrupt(progress, "this piece") as stop:
             summary = run(settings, on_event=progress, stop=stop)
     except KeyboardInterrupt:
+        begun = (settings.output / RUN_FILE).exists()
         click.echo(
             f"webrec: interrupted after {progress.done:,} of {progress.rows:,} rows, which are kept; "
-            f"go on with: webrec eval --resume {settings.output}",
+            f"go on with: webrec eval --resume {settings.output}"
+            if begun
+            else "webrec: interrupted before the run began; call the same command again",
             err=True,
         )
         context.exit(130)

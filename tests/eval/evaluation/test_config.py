@@ -12,7 +12,13 @@ import pytest
 
 from webrec.errors import ConfigurationError
 from webrec.eval.evaluation.config import EvalConfig, read_eval_config, resumed_config, system_name
-from webrec.eval.systems.config import CoOccurrenceConfig, LanguageModelConfig, PopularityConfig, RandomConfig
+from webrec.eval.systems.config import (
+    CoOccurrenceConfig,
+    LanguageModelConfig,
+    OwnConfig,
+    PopularityConfig,
+    RandomConfig,
+)
 
 from .runs import write_config
 
@@ -33,12 +39,65 @@ def test_changes_and_other_formats(tmp_path: Path) -> None:
     assert read_eval_config(toml).data[0].test_users is None
 
 
+def test_a_change_inside_a_list(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    config = read_eval_config(path, ["systems.2.steps=7", "data.0.draws=3", "systems.0=popularity", "systems.1=random"])
+    assert [system_name(s) for s in config.systems] == ["popularity", "random", "near"]
+    assert config.systems[2] == CoOccurrenceConfig(name="near", steps=7)
+    assert config.data[0].draws == 3
+    for change in ("data.1.draws=2", "data.films.draws=2", "data.-1.draws=2"):
+        with pytest.raises(
+            ConfigurationError, match=r"--set: '.*' names '.*' in a list of 1; use a number from 0 to 0"
+        ):
+            read_eval_config(path, [change])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("eval.yaml", "output: run\nsystems: [random]\ndata: [{path: films}]\nsystems: [popularity]\n"),
+        ("eval.yaml", "output: run\ndata: [{path: films}]\nsystems: [{kind: random, kind: popularity}]\n"),
+        ("eval.json", '{"output": "run", "systems": ["random"], "data": [{"path": "f"}], "systems": ["popularity"]}'),
+    ],
+)
+def test_a_name_that_is_set_twice(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigurationError, match=rf"{name}: (systems|kind) is set twice; leave one of the two out"):
+        read_eval_config(tmp_path / name)
+
+
+def test_what_an_anchor_brings_may_be_set_anew(tmp_path: Path) -> None:
+    text = "systems:\n- &a {kind: co_occurrence, steps: 2}\n- {<<: *a, name: far, steps: 9}\n"
+    (tmp_path / "eval.yaml").write_text(f"output: run\ndata: [{{path: films}}]\n{text}")
+    config = read_eval_config(tmp_path / "eval.yaml")
+    assert config.systems == (CoOccurrenceConfig(steps=2), CoOccurrenceConfig(name="far", steps=9))
+
+
+def test_own_code_lies_beside_the_configuration(tmp_path: Path) -> None:
+    systems = [{"kind": "own", "name": n, "at": at} for n, at in (("a", "mine.py:A"), ("b", "package.module:B"))]
+    config = read_eval_config(write_config(tmp_path, systems=systems))
+    assert [s.at for s in config.systems if isinstance(s, OwnConfig)] == [f"{tmp_path}/mine.py:A", "package.module:B"]
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"systms": []}, "systms: there is no such field; remove it or check its spelling"),
     ({"systems": ["popularty"]}, r"systems\[0\].kind: 'popularty' is unknown; use random, popularity, .* or fused"),
     ({"systems": [{"kind": "co_occurrence", "steps": 0}]}, r"systems\[0\].steps: Input should be greater"),
     ({"systems": [{"kind": "popularity", "stepz": 1}]}, r"systems\[0\].stepz: there is no such field"),
-    ({"systems": [{"steps": 1}]}, r"systems\[0\]"),
+    ({"systems": [{"steps": 1}]}, r"systems\[0\]: it has no kind; say which it is, like kind: NAME"),
+    ({"systems": "random"}, r"systems: it is not a list; write it in brackets, like \[random\]"),
+    ({"systems": [{"kind": "sasrec", "heads": 3}]}, r"systems\[0\]: width: it is 50, no multiple of 3 heads"),
+    ({"systems": [{"kind": "popularity", "history": "other"}]}, r"systems\[0\]: history: popularity reads none"),
+    ({"systems": [{"kind": "own", "at": "mine"}]}, r"systems\[0\].at: "),
+    ({"systems": [{"kind": "llm", "tune": {}}]}, "data: films has no tuning_examples, and llm is fine-tuned on such"),
+    ({"data": ["films"]}, r"data\[0\]: it is not a table; write its settings as names with values"),
+    ({"seeds": 3}, r"seeds: it is not a list; write it in brackets, like \[3\]"),
+    ({"seeds": [-1]}, r"seeds\[0\]: Input should be greater"),
+    ({"seeds": [2**32]}, r"seeds\[0\]: Input should be less"),
+    (
+        {"systems": ["random", "popularity"], "comparisons": [["random", "popularity"], ["popularity", "random"]]},
+        "comparisons: random and popularity are there in both directions; leave one of the two out",
+    ),
     ({"systems": []}, "systems: .* at least 1 item"),
     ({"systems": ["random", "random"]}, "systems: random is there twice; give one of them another name"),
     ({"systems": [{"kind": "random", "name": "../x"}]}, r"systems\[0\].name: "),

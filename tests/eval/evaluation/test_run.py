@@ -19,12 +19,14 @@ pytest.importorskip("pyarrow")
 
 import pyarrow.parquet as pq
 
-from webrec.errors import ConfigurationError
+from webrec.errors import ConfigurationError, WebRecError
 from webrec.eval.evaluation import plan, run, search, worker
 from webrec.eval.evaluation.config import EvalConfig, read_eval_config, resumed_config
 from webrec.eval.evaluation.rows import RowStore
 from webrec.eval.evaluation.summary import SUMMARY_FILE, read_summary
 from webrec.eval.metrics.ranking import metric_values
+from webrec.eval.report.run import read_run
+from webrec.eval.report.write import write_report
 
 from ...worlds import skewed, write_dataset  # noqa: TID252
 from .runs import rows, write_config
@@ -179,13 +181,37 @@ def test_killed_at_ten_random_moments(tmp_path: Path, monkeypatch: pytest.Monkey
     assert rows(broken.output) == rows(unbroken.output)
 
 
+def test_one_user_gives_no_detectable_difference_and_whole_json(tmp_path: Path) -> None:
+    data = {"path": "films", "min_interactions": 0, "test_users": 1, "samplings": ["uniform"]}
+    config = read_eval_config(write_config(tmp_path, data=[data]))
+    summary = run.evaluate(config)
+    assert None in [pair.detectable for pair in summary.pairs]
+    text = (config.output / SUMMARY_FILE).read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    write_report([read_run(config.output)], config.output)
+    assert "nan" not in (config.output / "report.md").read_text().split("How to make")[0]
+
+
+def test_a_run_that_was_refused_at_once_leaves_the_folder_to_another(tmp_path: Path) -> None:
+    wrong = [{"kind": "llm", "backbone": str(tmp_path / "films")}]  # no model
+    with pytest.raises(WebRecError):
+        run.evaluate(read_eval_config(write_config(tmp_path, systems=wrong)))
+    assert (tmp_path / "run" / "run.json").exists()
+    config = read_eval_config(write_config(tmp_path))
+    run.evaluate(config)
+    assert len(rows(config.output)) == 1920
+
+
 def test_another_run_is_refused(config: EvalConfig, tmp_path: Path) -> None:
     run.evaluate(config)
     for changes, message in (
         ({"seeds": [5]}, "seeds is"),
         ({"systems": ["random"]}, "systems.near"),
-        ({"data": [{"path": "films", "min_interactions": 0, "draws": 3}]}, "examples.films"),
-        ({"data": [{"path": "films", "min_interactions": 0, "draws": 2, "history_items": 3}]}, "examples.films"),
+        ({"data": [{"path": "films", "min_interactions": 0, "draws": 3}]}, r"\(data\[0\].draws is 2 there and 3 now\)"),
+        (
+            {"data": [{"path": "films", "min_interactions": 0, "draws": 2, "history_items": 3}]},
+            r"data\[0\].history_items",
+        ),
     ):
         with pytest.raises(ConfigurationError, match=f"is of another run .*{message}"):
             run.evaluate(read_eval_config(write_config(tmp_path, **changes)))

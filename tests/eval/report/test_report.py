@@ -159,6 +159,14 @@ def test_files_of_a_report(tmp_path: Path) -> None:
     assert "fingerprint" not in told["run"]
     several = write_report([finished(), finished(name="second")], tmp_path / "both")
     assert [f.name for f in several[2:]] == ["first.result.json", "second.result.json"]
+    for text, heading in ((several[0].read_text("utf-8"), "<h1>{}</h1>"), (several[1].read_text("utf-8"), "\n# {}\n")):
+        first, second, cell = (
+            text.index(heading.format("first")),
+            text.index(heading.format("second")),
+            "films, uniform",
+        )
+        assert first < text.index(cell, first) < second < text.index(cell, second)  # each before its tables
+    assert "<h1>first</h1>" not in html
     alike = write_report([finished(), finished(), finished(name="first-2")], tmp_path / "alike")
     assert [f.name for f in alike[2:]] == ["first.result.json", "first-2.result.json", "first-2-2.result.json"]
     assert all(f.exists() for f in alike)
