@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ast
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from webrec.errors import InputError
 from webrec.eval.data.dataset import Dataset, Interaction, Item
 from webrec.eval.data.markup import plain_text
-from webrec.eval.data.plain import MOST_TEXT, numbered_lines
+from webrec.eval.data.plain import MOST_TEXT
+from webrec.eval.data.seconds import check_seconds
+from webrec.eval.data.text_files import csv_rows, numbered_lines
 from webrec.tools.text_safety import clean
 
 _USER, _ITEM = ("reviewerID", "user_id"), ("parent_asin", "asin")
@@ -58,6 +60,7 @@ def load_amazon(files: AmazonFiles, name: str) -> Dataset:
         user, item = _text(row, _USER, where), _text(row, _ITEM, where)
         time = int(_number(row, _TIME, where))
         time = time // 1000 if time > _MILLISECONDS else time
+        check_seconds(time, str(time), where)
         if (user, item, time) in seen:
             continue
         seen.add((user, item, time))
@@ -95,9 +98,10 @@ def _items(path: Path, wanted: set[str]) -> dict[str, Item]:
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number and content of each line. JSON, and in the metadata of 2014 Python literals, which are read as data, never run."""
     if path.name.removesuffix(".gz").endswith(".csv"):
-        reader = csv.DictReader(line for _, line in numbered_lines(path))
-        for fields in reader:
-            yield reader.line_num, dict(fields)
+        rows = csv_rows((line for _, line in numbered_lines(path)), path.name)
+        _, header = next(rows, (1, []))
+        for number, fields in rows:
+            yield number, dict(zip_longest(header, fields[: len(header)]))  # None for what a short row lacks
         return
     for number, line in numbered_lines(path):
         if not line.strip():

@@ -14,9 +14,9 @@ import numpy as np
 
 from webrec.errors import InputError
 from webrec.eval.data.candidates import CandidateSampler, Sampling, check_matching, matching
-from webrec.eval.data.config import WINDOWS, DataConfig
+from webrec.eval.data.config import WINDOWS, DataConfig, checked_name
 from webrec.eval.data.dataset import Dataset, Item, TrainingData
-from webrec.eval.data.filtering import filter_dataset
+from webrec.eval.data.filtering import Filtered, filter_dataset
 from webrec.eval.data.frozen import FORMAT, FrozenExamples, Part, make_table, read_frozen, write_frozen
 from webrec.eval.data.same_time import shuffle_same_time
 from webrec.eval.data.source import find_source
@@ -40,12 +40,12 @@ def frozen_examples(
     """The frozen examples of `config`, from `folder` if they were made before. `progress` hears what is being done.
 
     `covered`: from a data set's items, the ids of those that pages tell of; asked for the sampling of that name alone. The file's name holds a hash of the source files and the configuration: other data or settings make another file. Raises
-    `InputError` for wrong data, `ConfigurationError` for a damaged file or a full disk.
+    `InputError` for wrong data, `ConfigurationError` for a damaged file, a full disk or a name that files cannot have.
     """
+    name = checked_name(config)
     progress("reading")
     source = find_source(config.path)
     sources = source_hashes(source.files)
-    name = config.name or config.path.name
     told = config.model_dump(mode="json", exclude={"path"})
     loaded, tied = in_order(config, source.load(name))
     dataset, removed = filter_dataset(loaded, config.min_interactions)
@@ -55,6 +55,8 @@ def frozen_examples(
     path = folder / f"{name}-{key}.parquet"
     if not path.exists():
         split = leave_one_out(dataset) if config.protocol == "leave_one_out" else time_cut(dataset)
+        if not split.test:
+            raise InputError(_no_test(config, loaded, dataset, removed, split.left_out))
         manifest, table = _make(config, dataset, split, frozenset(pages), progress)
         write_frozen(
             path,
@@ -75,6 +77,33 @@ def frozen_examples(
 def in_order(config: DataConfig, dataset: Dataset) -> tuple[Dataset, int]:
     """The data set with what was taken at the same time as `config` wants it, and how many interactions were shuffled."""
     return shuffle_same_time(dataset, config.seed) if config.same_time == "shuffled" else (dataset, 0)
+
+
+def _no_test(
+    config: DataConfig, loaded: Dataset, dataset: Dataset, removed: Filtered, left_out: Mapping[str, int]
+) -> str:
+    """Why no user can be tested: what the protocol left out, and what the filter had left for it."""
+    reasons = [
+        f"{why.removeprefix('test: ')}: {n:,}" for why, n in left_out.items() if not why.startswith("validation")
+    ]
+    causes, fixes = [], []
+    if removed.interactions > removed.untitled_interactions:
+        causes.append(f"min_interactions {config.min_interactions}")
+        fixes.append("lower min_interactions")
+    if removed.untitled_interactions:
+        causes.append("missing titles")
+        fixes.append("add titles")
+    users = f"{len(dataset.users):,} of {len(loaded.users):,} users"
+    left = f", and {' and '.join(causes)} left {users}" if causes else ""
+    needs = (
+        "each user needs three items, the last new by id and title"
+        if config.protocol == "leave_one_out"
+        else "each user needs an item before the last tenth of the interactions and one in it, new by id and title"
+    )
+    return (
+        f"protocol: no user of {dataset.name} makes a test ({'; '.join(reasons)}){left}; "
+        f"{' or '.join(fixes)}{': ' if fixes else ''}{needs}"
+    )
 
 
 def _times(dataset: Dataset) -> dict[str, tuple[int, ...]]:
@@ -124,11 +153,11 @@ def _make(
         # The sets that are tested may lean one way by chance where they are few; it is the way of drawing that must not.
         told[name] = matching(split.training, cases["test"], drawn["test", sampling])
         if len(cases["test"]) * config.draws >= _SETS:
-            check_matching(split.training, cases["test"], drawn["test", sampling])
+            check_matching(split.training, cases["test"], drawn["test", sampling], window=window)
         else:
             many = make(window, _draws(tried))
             sets = [many.sets(case, sampling) for case in tried]
-            told[name + JUDGED] = check_matching(split.training, tried, sets)
+            told[name + JUDGED] = check_matching(split.training, tried, sets, window=window)
     table = make_table(split.training.sequences, cases, drawn, config.samplings, told["items"])
     return told, table
 

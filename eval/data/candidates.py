@@ -194,19 +194,28 @@ class _Levels:
 
 
 def check_matching(
-    training: TrainingData, cases: Sequence[Case], sets: Sequence[Sequence[Sequence[str]]], tolerance: float = 0.02
+    training: TrainingData,
+    cases: Sequence[Case],
+    sets: Sequence[Sequence[Sequence[str]]],
+    tolerance: float = 0.02,
+    window: int | None = None,
 ) -> dict[str, float]:
     """HR@10 and NDCG@10 of popularity and its inverse on matched sets (cases, draws, candidates), ties in random order.
 
-    Raises `InputError` if one of them lies more than `tolerance` from chance: the sets would then reward counting alone.
+    `window`: that they were drawn from, where it is known. Raises `InputError` if one of them lies more than `tolerance` from
+    chance: the sets would then reward counting alone.
     """
     found = matching(training, cases, sets)
     for name, value in found.items():
         expected = found[f"chance {name.split()[-1]}"]
         if abs(value - expected) > tolerance:
-            raise InputError(
-                f"window: on the matched candidates {name} is {value:.3f} and chance {expected:.3f}; lower window, or leave out matched"
-            )
+            told, size = f"on the matched candidates {name} is {value:.3f} and chance {expected:.3f}", len(sets[0][0])
+            if window is not None and window <= size:  # it cannot be lower
+                raise InputError(
+                    f"candidates: {told}, with a window of no more than candidates ({size}); lower candidates, or set "
+                    "samplings to uniform alone"
+                )
+            raise InputError(f"window: {told}; lower window, or leave out matched")
     return found
 
 

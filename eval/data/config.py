@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from webrec.errors import ConfigurationError
 from webrec.eval.data.candidates import SAMPLINGS, Sampling
 
 Protocol = Literal["leave_one_out", "time_cut"]
 SameTime = Literal["shuffled", "as_listed"]
 WINDOWS = (200, 100, 50, 30)
 """What an unset `window` tries before the narrowest, which is `candidates` itself."""
+_NAMES = "letters, digits, _ . - and spaces inside, no dot first"
 
 
 class DataConfig(BaseModel):
@@ -23,7 +26,10 @@ class DataConfig(BaseModel):
     path: Path = Field(
         description="Folder with interactions.csv and items.jsonl (or .gz), or with a MovieLens or Amazon release; relative to the file."
     )
-    name: str | None = Field(default=None, description="Name in tables and files; unset takes the folder's.")
+    name: str | None = Field(
+        default=None,
+        description="Name in tables and files: letters, digits, dots, dashes, spaces; unset takes the folder's.",
+    )
     min_interactions: int = Field(
         default=5, ge=0, le=1000, description="Users and items with fewer are removed, until none is left; 0 keeps all."
     )
@@ -64,3 +70,33 @@ class DataConfig(BaseModel):
         description="Examples that end inside the training part, one candidate set each, for systems that are fine-tuned on such.",
     )
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of everything that is drawn.")
+
+    @field_validator("name")
+    @classmethod
+    def _can_name_files(cls, value: str | None) -> str | None:
+        if value is not None and not _names_files(value):
+            raise ValueError(f"it cannot name files; use {_NAMES}")
+        return value
+
+    @field_validator("samplings")
+    @classmethod
+    def _each_once(cls, value: tuple[Sampling, ...]) -> tuple[Sampling, ...]:
+        if twice := next((one for one in value if value.count(one) > 1), None):
+            raise ValueError(f"{twice} is there twice; remove one of them")
+        return value
+
+
+def checked_name(config: DataConfig) -> str:
+    """What the data set is called in tables and files. Raises `ConfigurationError` where it could lead out of their folder."""
+    name = config.name or config.path.name
+    if not _names_files(name):
+        raise ConfigurationError(
+            f"name: {name!r} cannot name files; set name to another one ({_NAMES}), or rename the data set's folder"
+        )
+    return name
+
+
+def _names_files(name: str) -> bool:
+    # Marks stand on letters, in the names that macOS writes and in many scripts.
+    known = all(c in "_.- " or unicodedata.category(c)[0] in "LMN" for c in name)
+    return known and name != "" and name.strip(" ") == name and not name.startswith(".")

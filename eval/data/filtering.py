@@ -25,11 +25,17 @@ def filter_dataset(dataset: Dataset, min_interactions: int) -> tuple[Dataset, Fi
     """Leave out items without a title, then users and items with fewer than `min_interactions`, until none is left.
 
     The last three counts include what the first step removed; at `min_interactions` 0 items that nobody took stay. Raises
-    `InputError` if nothing remains.
+    `InputError` if nothing remains, saying whether titles or `min_interactions` are the cause.
     """
     titled = {item_id: item for item_id, item in dataset.items.items() if item.title}
     users = {user: tuple(t for t in taken if t.item_id in titled) for user, taken in dataset.users.items()}
     untitled = dataset.interactions() - sum(map(len, users.values()))
+    without = f"{len(dataset.items) - len(titled):,} of {len(dataset.items):,} items"
+    if untitled and untitled == dataset.interactions():
+        raise InputError(
+            f"title: {without} of {dataset.name} have none, all that users took among them; give each item its title "
+            "(in items.jsonl the field is called title, a release has them in its metadata)"
+        )
     kept, rounds = set(titled), 0
     while True:
         before = sum(map(len, users.values()))
@@ -41,8 +47,10 @@ def filter_dataset(dataset: Dataset, min_interactions: int) -> tuple[Dataset, Fi
         if sum(map(len, users.values())) == before:
             break
     if not any(users.values()):
+        also, fix = (f" and {without} have no title", ", or add titles") if untitled else ("", "")
         raise InputError(
-            f"min_interactions: nobody in {dataset.name} is left when users and items need {min_interactions}; lower it"
+            f"min_interactions: nobody in {dataset.name} is left when users and items need {min_interactions}{also}; "
+            f"lower it{fix}"
         )
     result = Dataset(dataset.name, users, {item_id: titled[item_id] for item_id in titled if item_id in kept})
     return result, Filtered(

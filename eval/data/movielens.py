@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import re
@@ -11,10 +10,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO
 
 from webrec.errors import InputError
 from webrec.eval.data.dataset import Dataset, Interaction, Item
+from webrec.eval.data.seconds import check_seconds
+from webrec.eval.data.text_files import csv_rows, open_bytes
 from webrec.tools.text_safety import clean
 
 _YEAR = re.compile(r"\((\d{4})\)\s*$")
@@ -66,6 +67,7 @@ def load_movielens(place: Path, name: str) -> Dataset:
                     taken = Interaction(movie, int(time), float(rating))
                 except ValueError:
                     raise InputError(f"{where}: rating or timestamp is no number; get the file again") from None
+                check_seconds(int(time), clean(time, 40), where)
                 users.setdefault(user, []).append((int(time), number, taken))
     except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError):
         raise InputError(f"{place.name}: a packed file is damaged or cut off; get it again") from None
@@ -83,7 +85,7 @@ def _opened(place: Path) -> Iterator[tuple[IO[bytes], IO[bytes], str]]:
     """Ratings, movies and their encoding."""
     if place.is_dir():
         first, second = movielens_files(place)
-        with _bytes(first) as ratings, _bytes(second) as movies:
+        with open_bytes(first) as ratings, open_bytes(second) as movies:
             yield ratings, movies, _encoding(first.name.removesuffix(".gz"))
         return
     with zipfile.ZipFile(place) as archive:
@@ -97,11 +99,6 @@ def _opened(place: Path) -> Iterator[tuple[IO[bytes], IO[bytes], str]]:
     raise InputError(f"path: {place.name} holds no ratings.csv or ratings.dat; give a MovieLens release")
 
 
-def _bytes(path: Path) -> IO[bytes]:
-    opened: Any = gzip.open if path.suffix == ".gz" else open
-    return cast("IO[bytes]", opened(path, "rb"))
-
-
 def _encoding(name: str) -> str:
     return (
         "latin-1" if name.endswith(".dat") else "utf-8"
@@ -113,8 +110,8 @@ def _rows(file: IO[bytes], encoding: str, fields: int) -> Iterator[tuple[str, li
     name = Path(str(file.name)).name
     text = io.TextIOWrapper(file, encoding=encoding, newline="")
     dotted = name.endswith(".dat")
-    rows = (line.rstrip("\r\n").split("::") for line in text) if dotted else csv.reader(text)
-    for number, row in enumerate(rows, 1):
+    rows = enumerate((line.rstrip("\r\n").split("::") for line in text), 1) if dotted else csv_rows(text, name)
+    for number, row in rows:
         if (number == 1 and not dotted) or not any(row):
             continue
         if len(row) < fields or not all(row[: fields - 1]):

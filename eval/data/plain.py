@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
-import zlib
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from webrec.errors import InputError
 from webrec.eval.data.dataset import Dataset, Interaction, Item
+from webrec.eval.data.seconds import check_seconds
+from webrec.eval.data.text_files import csv_rows, numbered_lines
 from webrec.tools.text_safety import clean
 
 INTERACTIONS, ITEMS = "interactions.csv", "items.jsonl"
 MOST_TEXT = 4_000
 """Characters of an item's description that are kept."""
+_COLUMNS = ("user_id", "item_id", "timestamp", "rating", "position")
+_YEAR = re.compile("[0-9]{1,4}")
 
 
 def load_plain(folder: Path, name: str | None = None) -> Dataset:
     """Read `interactions.csv(.gz)` and `items.jsonl(.gz)`.
 
-    Columns `user_id` and `item_id`; `timestamp` (Unix seconds), `rating` and `position` (the order within a user) where
+    Columns `user_id` and `item_id`; `timestamp` (whole Unix seconds), `rating` and `position` (the order within a user) where
     known. Without positions a user's rows are ordered by time, without both by their place in the file. Items: `item_id`,
     `title`, optionally `description`, `categories`, `year`; a missing title is kept as "". Raises `InputError` naming file,
     line and field of the first problem.
@@ -41,54 +44,30 @@ def plain_file(folder: Path, name: str) -> Path:
     raise InputError(f"path: {folder} holds no {name} or {name}.gz; add it, or name another format")
 
 
-def open_text(path: Path) -> IO[str]:
-    """A text file, also where it is compressed by gzip."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines of a text file from 1. Raises `InputError` where it cannot be read, decompressed or decoded."""
-    number = 0
-    try:
-        with open_text(path) as file:
-            for line in file:
-                number += 1
-                yield number, line
-    except UnicodeDecodeError:
-        raise InputError(f"{path.name}, after line {number}: it is not UTF-8 text; save it as UTF-8") from None
-    except (OSError, EOFError, zlib.error) as error:
-        reason = (
-            error.strerror if isinstance(error, OSError) and error.strerror else "the gzip data is damaged or cut off"
-        )
-        raise InputError(
-            f"{path.name}, after line {number}: it cannot be read ({reason}); get the file again"
-        ) from None
-
-
-def _interactions(path: Path, items: dict[str, Item]) -> dict[str, tuple[Interaction, ...]]:
-    reader = csv.DictReader(line for _, line in numbered_lines(path))
-    columns = reader.fieldnames or []
-    for column in ("user_id", "item_id"):
-        if column not in columns:
-            raise InputError(f"{path.name}: the column {column} is missing; its header must name user_id and item_id")
+def _interactions(path: Path, items: Mapping[str, Item]) -> dict[str, tuple[Interaction, ...]]:
+    rows = csv_rows((line for _, line in numbered_lines(path)), path.name)
+    _, columns = next(rows, (1, []))
+    _check_header(path.name, columns)
     users: dict[str, list[tuple[float, int, Interaction]]] = {}
     seen: dict[tuple[str, ...], int] = {}
     ordered_by: set[str] = set()
-    for row in reader:
-        where = f"{path.name}, line {reader.line_num}"
-        if None in row or None in row.values():
-            raise InputError(f"{where}: it has not the {len(columns)} fields of the header; correct the row")
-        first = seen.setdefault(tuple(row[column] for column in columns), reader.line_num)
-        if first != reader.line_num:
+    for number, fields in rows:
+        where = f"{path.name}, line {number}"
+        if len(fields) != len(columns):
+            wrong, fix = f"it has not the {len(columns)} fields of the header", "correct the row"
+            if any("\n" in field or "\r" in field for field in fields):
+                wrong, fix = f"{wrong} and runs over several lines", "close the quote if one is left open"
+            raise InputError(f"{where}: {wrong}; {fix}")
+        first = seen.setdefault(tuple(fields), number)
+        if first != number:
             raise InputError(f"{where}: it repeats line {first}; remove one of them")
+        row = dict(zip(columns, fields, strict=True))
         user, item = row["user_id"], row["item_id"]
         if not user or not item:
             raise InputError(f"{where}: {'item_id' if user else 'user_id'} is empty; fill it or remove the row")
         if item not in items:
-            raise InputError(f"{where}: item_id {clean(item, 40)!r} is not in {ITEMS}; add the item or remove the row")
-        time = _number(row, "timestamp", where)
+            raise InputError(f"{where}: item_id {_unknown(item, items)}")
+        time = _time(row, where)
         position = _number(row, "position", where)
         ordered_by.add("position" if position is not None else "time" if time is not None else "file")
         if len(ordered_by) > 1:
@@ -96,22 +75,60 @@ def _interactions(path: Path, items: dict[str, Item]) -> dict[str, tuple[Interac
                 f"{where}: some rows have a position or timestamp and some have none; fill the column or leave it out"
             )
         order = position if position is not None else time if time is not None else 0.0
-        taken = Interaction(item, None if time is None else int(time), _number(row, "rating", where))
-        users.setdefault(user, []).append((order, reader.line_num, taken))
+        users.setdefault(user, []).append((order, number, Interaction(item, time, _number(row, "rating", where))))
     if not users:
         raise InputError(f"{path.name}: it holds no interaction; give one row for each thing a user took")
     return {user: tuple(taken for *_, taken in sorted(rows, key=lambda r: r[:2])) for user, rows in users.items()}
 
 
-def _number(row: dict[str, Any], column: str, where: str) -> float | None:
+def _check_header(name: str, columns: Sequence[str]) -> None:
+    for column in _COLUMNS:
+        # A column of another name is not read; one that differs by spaces alone is meant to be.
+        spaced = next((c for c in columns if c.strip() == column != c), None)
+        if spaced is not None:
+            raise InputError(f"{name}: the header names {_shown(spaced)}; remove the spaces around {column}")
+        if columns.count(column) > 1:
+            raise InputError(f"{name}: the column {column} is there twice; remove one of them or rename it")
+    for column in ("user_id", "item_id"):
+        if column not in columns:
+            raise InputError(f"{name}: the column {column} is missing; its header must name user_id and item_id")
+
+
+def _unknown(item: str, items: Mapping[str, Item]) -> str:
+    if item.strip() in items:
+        return f"{_shown(item)} is not in {ITEMS}, which has {_shown(item.strip())}; remove the spaces around it"
+    return f"{_shown(item)} is not in {ITEMS}; add the item or remove the row"
+
+
+def _shown(text: str) -> str:
+    """As it is, with its spaces, whatever shows nothing escaped."""
+    return repr(text if len(text) <= 40 else f"{text[:39]}…")
+
+
+def _time(row: Mapping[str, str], where: str) -> int | None:
+    time = _number(row, "timestamp", where, below=math.inf)
+    if time is None:
+        return None
+    shown = clean(row["timestamp"], 40)
+    check_seconds(time, shown, where)
+    if not time.is_integer():
+        # Positions do not help beside times: what a user took at the same time is shuffled whatever its positions are.
+        raise InputError(
+            f"{where}: timestamp {shown} is no whole second; round it (equal times are shuffled unless same_time is "
+            "as_listed), or give position instead of timestamp"
+        )
+    return int(time)
+
+
+def _number(row: Mapping[str, str], column: str, where: str, below: float = 1e15) -> float | None:
     text = row.get(column) or ""
     if not text:
         return None
     try:
         value = float(text)
     except ValueError:
-        value = float("nan")
-    if not abs(value) < 1e15:  # also false for what is no number
+        value = math.nan
+    if not abs(value) < below:  # also false for what is no number
         raise InputError(f"{where}: {column} {clean(text, 40)!r} is no number; correct it or leave it empty")
     return value
 
@@ -126,21 +143,18 @@ def _items(path: Path) -> dict[str, Item]:
             data = json.loads(line)
         except (ValueError, RecursionError):
             raise InputError(f"{where}: it is not JSON; write one object a line") from None
-        if not isinstance(data, dict) or not isinstance(data.get("item_id"), str | int) or data["item_id"] == "":
-            raise InputError(f"{where}: item_id is missing; every item needs one")
-        item_id = str(data["item_id"])
+        item_id = _item_id(data, where)
         if item_id in items:
             raise InputError(f"{where}: item_id {clean(item_id, 40)!r} is there twice; list each item once")
         for field in ("title", "description", "brand"):
             if not isinstance(data.get(field), str | None):
                 raise InputError(f"{where}: {field} is not text; write it as a string or leave it out")
-        year = data.get("year")
         items[item_id] = Item(
             item_id,
             clean(data.get("title") or ""),
             clean(data.get("description") or "", MOST_TEXT) or None,
-            _categories(data.get("categories")),
-            year if isinstance(year, int) else None,
+            _categories(data.get("categories"), where),
+            _year(data.get("year"), where),
             clean(data.get("brand") or "") or None,
         )
     if not items:
@@ -148,8 +162,31 @@ def _items(path: Path) -> dict[str, Item]:
     return items
 
 
-def _categories(value: Any) -> tuple[str, ...]:
-    """A list of texts, or one text: sources differ."""
-    if isinstance(value, str):
-        return (value,) if value else ()
-    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()
+def _item_id(data: Any, where: str) -> str:
+    told = data.get("item_id") if isinstance(data, dict) else None
+    if told is None or told == "":
+        raise InputError(f"{where}: item_id is missing; every item needs one")
+    if not isinstance(told, str | int) or isinstance(told, bool):
+        raise InputError(f"{where}: item_id is neither text nor a whole number; write it as a string")
+    return str(told)
+
+
+def _year(value: Any, where: str) -> int | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and _YEAR.fullmatch(value.strip()):
+        return int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(f"{where}: year is not a whole number; write it like 1999 or leave it out")
+    return value
+
+
+def _categories(value: Any, where: str) -> tuple[str, ...]:
+    """A list of texts, a list of such lists, or one text: sources differ."""
+    if value is None or value == "":
+        return ()
+    parts = value if isinstance(value, list) else [value]
+    flat = [one for part in parts for one in (part if isinstance(part, list) else [part]) if one is not None]
+    if not all(isinstance(one, str) for one in flat):
+        raise InputError(f"{where}: categories are not text; write them as a list of strings or leave them out")
+    return tuple(flat)

@@ -35,7 +35,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Training sequences, and the cases of validation and test. `left_out`: why and how many cases were not made."""
+    """Training sequences, and the cases of validation and test, of which there may be none.
+
+    `left_out`: why and how many cases were not made.
+    """
 
     training: TrainingData
     validation: tuple[Case, ...]
@@ -149,10 +152,6 @@ def _split(
     test: list[Case],
     left_out: Counter[str],
 ) -> Split:
-    if not test:
-        raise InputError(
-            f"protocol: no user of {dataset.name} has enough items for a test; each needs three, the last not seen before"
-        )
     ids = {user: tuple(t.item_id for t in taken) for user, taken in sequences.items()}
     counts = dict(Counter(item for sequence in ids.values() for item in sequence))
     training = TrainingData(dataset.items, ids, counts)

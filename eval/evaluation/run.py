@@ -41,7 +41,7 @@ Stop = Callable[[], bool]
 def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: Stop = lambda: False) -> Summary:
     """Run `config`, from where it was stopped if it was; on Ray if its settings say so.
 
-    `on_event` hears `{event, …}`: data, left_out, planned, searching, fitting, answered, summarising. Once `stop()` is true,
+    `on_event` hears `{event, …}`: data, left_out, shuffled, planned, searching, fitting, answered, summarising. Once `stop()` is true,
     `KeyboardInterrupt` is raised after the piece under way. Raises `InputError` and its kin for wrong data or settings,
     before anything is asked, and `SearchError` if a search failed for good: nothing is lost, and the same command goes on there.
     """
@@ -52,6 +52,8 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
         left_out = {**({"items without a title": untitled} if untitled else {}), **examples.manifest["left_out"]}
         if left_out:
             on_event({"event": "left_out", "data": name, "counts": left_out})
+        if tied := examples.manifest["shuffled_for_equal_times"]:
+            on_event({"event": "shuffled", "data": name, "count": tied})
     for name, examples in frozen.items():
         if not examples.count(config.part):
             raise InputError(

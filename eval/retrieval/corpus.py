@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from webrec.cache_folder import build_once
 from webrec.errors import ConfigurationError
 from webrec.eval.data.dataset import Item
-from webrec.eval.data.plain import numbered_lines
+from webrec.eval.data.text_files import csv_rows, numbered_lines
 from webrec.eval.retrieval.config import CorpusConfig, PagesConfig
 from webrec.tools.providers.local_index import read_pages
 
@@ -136,17 +135,23 @@ def _matches(config: PagesConfig) -> dict[str, list[str]]:
         raise ConfigurationError(
             f"corpora: {config.matches} is not a file; give a CSV file of matches, or leave it out"
         )
-    rows = csv.DictReader(line for _, line in numbered_lines(config.matches))
+    rows = csv_rows((line for _, line in numbered_lines(config.matches)), config.matches.name)
+    _, names = next(rows, (0, []))
     for column in (config.page_field, config.item_field):
-        if column not in (rows.fieldnames or []):
+        if column not in names:
             raise ConfigurationError(
                 f"corpora: {config.matches.name} has no column {column}; name its columns in page_field and item_field"
             )
     matched: dict[str, list[str]] = {}
-    for row in rows:
-        items = matched.setdefault(row[config.page_field], [])
-        if row[config.item_field] not in items:
-            items.append(row[config.item_field])
+    page, item = names.index(config.page_field), names.index(config.item_field)
+    for line, row in rows:
+        if len(row) != len(names):
+            raise ConfigurationError(
+                f"corpora: {config.matches.name}, line {line} has {len(row)} fields and the header {len(names)}; correct it"
+            )
+        items = matched.setdefault(row[page], [])
+        if row[item] not in items:
+            items.append(row[item])
     return matched
 
 

@@ -64,6 +64,16 @@ def test_it_says_what_is_left_out(tmp_path: Path) -> None:
     assert "films, left out: items without a title: 1; users with fewer than three items: 1\n" in told
 
 
+def test_it_says_what_is_in_an_order_by_chance(tmp_path: Path) -> None:
+    config, data = write_config(tmp_path), skewed(users=100, items=150, flat=3)
+    first = data.users["u0"]
+    tied = tuple(replace(one, time=first[0].time) if number < 3 else one for number, one in enumerate(first))
+    assert first[0].time is not None
+    write_dataset(tmp_path / "films", replace(data, users={**data.users, "u0": tied}))
+    told = "films: 3 interactions with the time of another of their user are in an order by chance (same_time)\n"
+    assert told in command(tmp_path, config).stderr
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

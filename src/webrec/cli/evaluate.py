@@ -122,6 +122,9 @@ class EvalProgress(StatusLine):
         elif kind == "left_out":
             told = "; ".join(f"{why}: {count:,}" for why, count in event["counts"].items())
             self.keep(f"{event['data']}, left out: {told}")
+        elif kind == "shuffled":
+            told = f"{event['count']:,} interactions with the time of another of their user are in an order by chance"
+            self.keep(f"{event['data']}: {told} (same_time)")
         elif kind == "planned":
             self.rows, self.done = event["rows"], event["done"]
             self._began = time.monotonic()

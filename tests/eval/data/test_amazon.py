@@ -96,6 +96,7 @@ def test_2023(tmp_path: Path) -> None:
         ([{**review("u", "B1", 1), "unixReviewTime": "soon"}], r"line 1: unixReviewTime 'soon' is no number"),
         ([{**review("u", "B1", 1), "overall": None}], r"line 1: overall 'None' is no number"),
         ([""], r"reviews_X_5.json: it holds no review"),
+        ([review("u", "B1", 10**14)], r"line 1: timestamp 100000000000 is not in Unix seconds; divide milliseconds"),
         (["__import__('os').system('echo no')"], r"line 1: it is no JSON object"),
     ],
 )
@@ -103,6 +104,15 @@ def test_wrong_files(tmp_path: Path, lines: list[Any], message: str) -> None:
     put(tmp_path, "reviews_X_5.json", lines)
     put(tmp_path, "meta_X.json", [{"asin": "B1", "title": "Soap"}])
     with pytest.raises(InputError, match=message):
+        find_source(tmp_path).load("x")
+
+
+def test_a_csv_row_that_is_no_row(tmp_path: Path) -> None:
+    put(tmp_path, "X.csv", ["user_id,parent_asin,rating,timestamp", "u,P,5.0,1588615855070", "u,Q"])
+    with pytest.raises(InputError, match=r"X.csv, line 3: rating|X.csv, line 3: timestamp 'None' is no number"):
+        find_source(tmp_path).load("x")
+    put(tmp_path, "X.csv", ["user_id,parent_asin,rating,timestamp", 'u,"P,5.0,1588615855070', "u,P,5,1\n" * 20_000])
+    with pytest.raises(InputError, match=r"X.csv, line 2: the row that begins here cannot be read"):
         find_source(tmp_path).load("x")
 
 

@@ -122,6 +122,16 @@ def test_too_wide_a_window_is_found_out() -> None:
         check_matching(SPLIT.training, SPLIT.test, [drawer.draw(case, "matched") for case in SPLIT.test])
 
 
+def test_a_window_that_cannot_be_lower() -> None:
+    sets = [sampler().draw(case, "uniform") for case in SPLIT.test]
+    with pytest.raises(InputError, match=r"window: .*; lower window, or leave out matched"):
+        check_matching(SPLIT.training, SPLIT.test, sets, window=30)
+    with pytest.raises(
+        InputError, match=r"^candidates: .* \(20\); lower candidates, or set samplings to uniform alone$"
+    ):
+        check_matching(SPLIT.training, SPLIT.test, sets, window=20)
+
+
 def test_ties_are_broken_at_random_in_the_check() -> None:
     """Expected values against the mean over many random orders."""
     drawer = sampler()

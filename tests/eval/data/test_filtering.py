@@ -59,5 +59,17 @@ def test_what_is_left_is_a_core_and_nothing_more_was_taken(sequences: dict[str, 
 
 
 def test_nothing_left() -> None:
-    with pytest.raises(InputError, match="min_interactions: nobody in small is left when users and items need 5"):
+    with pytest.raises(InputError, match=r"nobody in small is left when users and items need 5; lower it$"):
         filter_dataset(dataset({"u": "abc"}), 5)
+    told = "need 5 and 1 of 3 items have no title; lower it, or add titles$"
+    with pytest.raises(InputError, match=f"min_interactions: nobody in small is left when users and items {told}"):
+        filter_dataset(dataset({"u": "abc"}, {"b": ""}), 5)
+
+
+@pytest.mark.parametrize(("titles", "without"), [({"a": "", "b": ""}, 2), ({"a": "", "b": "", "c": "C"}, 2)])
+def test_no_titles(titles: dict[str, str], without: int) -> None:
+    message = (
+        f"title: {without} of {len(titles)} items of small have none, .* \\(in items.jsonl the field is called title"
+    )
+    with pytest.raises(InputError, match=message):
+        filter_dataset(dataset({"u": "ab", "v": "a"}, titles), 0)

@@ -74,6 +74,16 @@ def test_dat_files_are_latin_1(tmp_path: Path) -> None:
     [
         (MOVIES, "userId,movieId,rating,timestamp\n7,9,3,200\n", "ratings.csv, line 2: movie '9' is not in the file"),
         (MOVIES, "userId,movieId,rating,timestamp\n7,1,good,200\n", "ratings.csv, line 2: rating or timestamp is no"),
+        (
+            MOVIES,
+            RATINGS.replace("200", "978300760000"),
+            "ratings.csv, line 2: timestamp 978300760000 is not in Unix sec",
+        ),
+        (
+            MOVIES,
+            RATINGS + '7,"1,3\n' + "7,1,3,5\n" * 20_000,
+            "ratings.csv, line 5: the row that begins here cannot be",
+        ),
         (MOVIES, "userId,movieId,rating,timestamp\n7,1\n", "ratings.csv, line 2: it has not the 4 fields"),
         (MOVIES, "userId,movieId,rating,timestamp\n", "it holds no rating"),
         (MOVIES + "1,Again (2000),Drama\n", RATINGS, "movies.csv, line 4: movie '1' is there twice"),

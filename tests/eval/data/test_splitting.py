@@ -34,6 +34,11 @@ def test_what_a_copier_would_win_is_left_out_and_counted() -> None:
     assert [c.user for c in split.validation] == ["u", "v", "w"]
 
 
+def test_nobody_to_test() -> None:
+    split = leave_one_out(dataset({"u": "a", "v": "ab"}))
+    assert (split.test, split.left_out) == ((), {"users with fewer than three items": 2})
+
+
 def test_same_day() -> None:
     noon = DAY * 100 + DAY // 2
     times = {
@@ -109,7 +114,5 @@ def test_wrong_data() -> None:
         InputError, match="protocol: the times of user u in j do not ascend in the order of its positions"
     ):
         time_cut(jumbled)
-    with pytest.raises(InputError, match="no user of small has enough items for a test"):
-        leave_one_out(dataset({"u": "a", "v": "ab"}))
     with pytest.raises(InputError, match="share: it must be"):
         time_cut(skewed(), 0.5)

@@ -137,6 +137,8 @@ def test_made_once_and_anew_when_anything_changes(files: dict[str, Path], tmp_pa
 
 
 def test_wrong_files(files: dict[str, Path], tmp_path: Path) -> None:
+    ragged = tmp_path / "ragged.csv"
+    ragged.write_text("page_id,item_id\np1,a\np2\n")
     for config, message in (
         (CorpusConfig(), "there is no page; give pages, noise, or descriptions"),
         (CorpusConfig(pages=(PagesConfig(path=tmp_path / "none.jsonl"),)), "none.jsonl cannot be read"),
@@ -144,6 +146,10 @@ def test_wrong_files(files: dict[str, Path], tmp_path: Path) -> None:
         (
             CorpusConfig(pages=(PagesConfig(path=files["own"], matches=files["matches"], item_field="film"),)),
             "matches.csv has no column film; name its columns in page_field and item_field",
+        ),
+        (
+            CorpusConfig(pages=(PagesConfig(path=files["own"], matches=ragged),)),
+            "ragged.csv, line 3 has 1 fields and the header 2; correct it",
         ),
     ):
         with pytest.raises(ConfigurationError, match=message):
