@@ -201,6 +201,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "noise": noise_table("noise_0.0", "noise_0.9"),
         "language_crowd": planned("language_and_crowd"),
         "language_crowd_penalty": planned("language_and_crowd_penalty", "Explored, not planned"),
+        "as_listed": cells("rivals_as_listed"),
         "full": lambda: full_ranking.full_table(_report("evaluations/full_ranking.json")),
     },
     "crowd.md": {"new_items": lambda: new_items.new_items_table(_report("new_items.json"))},
