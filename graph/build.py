@@ -10,8 +10,8 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime, get_runtime
 from langgraph.types import Send
 
-from webrec.errors import ConfigurationError
 from webrec.graph import routes
+from webrec.graph.checks import check_nodes, check_providers, check_strategies
 from webrec.nodes.augment import augment
 from webrec.nodes.collect import collect
 from webrec.nodes.context import RunContext, effective_context
@@ -60,13 +60,17 @@ def build_graph(
     """Compile the graph.
 
     `nodes` replaces nodes by name; `providers` and `query_strategies` are added to the built-in ones (the same name
-    replaces). `checkpointer` and `interrupt_before` are LangGraph's. Raises `ConfigurationError` for an unknown node.
+    replaces). `checkpointer` and `interrupt_before` are LangGraph's. Raises `ConfigurationError` for an unknown node, and
+    for a node, provider or strategy that cannot be one.
     """
     replaced = dict(nodes or {})
-    if unknown := sorted(replaced.keys() - NODES.keys()):
-        raise ConfigurationError(f"nodes: {unknown[0]!r} is unknown; replace one of {', '.join(NODES)}")
+    check_nodes(replaced, NODES)
+    check_providers(providers or {})
+    check_strategies(query_strategies or {})
     resources = Resources(
-        {**BUILTIN_PROVIDERS, **(providers or {})}, {**BUILTIN_STRATEGIES, **(query_strategies or {})}
+        {**BUILTIN_PROVIDERS, **(providers or {})},
+        {**BUILTIN_STRATEGIES, **(query_strategies or {})},
+        frozenset(replaced),
     )
 
     def after_prepare(state: State) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 DEFAULT_BACKBONE = "smollm2-135m-instruct"
 
@@ -154,6 +154,13 @@ class KeywordConfig(BaseModel):
         pattern=r"^[a-z]{2}$",
         description="Two-letter language of the stop list; one without a list drops punctuation only, and the output says so.",
     )
+
+    @field_validator("pooling_window")
+    @classmethod
+    def _centred(cls, window: int) -> int:
+        if window % 2 == 0:
+            raise ValueError(f"it is even, so no token is its centre; give {window - 1} or {window + 1}")
+        return window
 
 
 ScoreBy = Annotated[

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any, cast, get_args
 
 from webrec.errors import InputError
+from webrec.models.backbone import Backbone
 from webrec.models.chat import ChatEncoder
 from webrec.models.config import PromptForm
+from webrec.nodes.context import RunContext
 from webrec.nodes.edited import pages_of
 from webrec.nodes.prompt import User, scoring_prompt, user_of
 from webrec.nodes.query_strategies import query_of, retrieval_off
@@ -23,14 +25,16 @@ from webrec.tools.text_safety import clean
 def augment(state: State, run: Run) -> Update:
     """Write `prompt`, and into `pages` how much of each was kept.
 
-    History, candidates and instruction are never cut: if they alone do not fit, `InputError` is raised.
+    At most `pages` of them, also where somebody's own node or hand left more. History, candidates and instruction are never cut: if
+    they alone do not fit, `InputError` is raised.
     """
     forgotten = _of_an_earlier_round(state, run)
     state = cast("State", {**state, **forgotten})
     backbone = run.scorer()  # whose soft prompt, if any, takes room
     user = user_of(state, run.context)
-    limit = min(run.context.prompt_tokens or backbone.context_length, backbone.context_length)
+    limit = prompt_limit(run.context, backbone)
     found = pages_of(state)
+    found, beyond = found[: run.context.pages], found[run.context.pages :]  # sift and rerank have cut already
     text, bodies = fit_pages(
         backbone.chat,
         user,
@@ -40,7 +44,10 @@ def augment(state: State, run: Run) -> Update:
         run.context.pages_tokens,
         run.context.prompt_form,
     )
-    pages = [p.model_copy(update={"kept": len(b)}) for p, b in zip(found, bodies, strict=False)]
+    pages = [
+        page.model_copy(update={"kept": len(body), "rank": place})
+        for place, (page, body) in enumerate(zip(found, bodies, strict=False), 1)
+    ]
     shortened = sum(p.kept < len(p.body) for p in pages)
     prompt = PromptEvidence(
         text=text,
@@ -51,6 +58,8 @@ def augment(state: State, run: Run) -> Update:
         pages_dropped=len(found) - len(pages),
     )
     said = []
+    if beyond:
+        said.append(f"{run.context.pages} pages reach the prompt (setting pages): {len(beyond)} more were left out")
     if shortened or prompt.pages_dropped:
         caps = [
             ("the prompt", limit),
@@ -94,6 +103,18 @@ def _without_pages(state: State, run: Run) -> RetrievalState:
     return "left_out" if held == "found" else held
 
 
+def prompt_limit(context: RunContext, backbone: Backbone) -> int:
+    """Most tokens that prompt and answer may have together."""
+    return min(context.prompt_tokens or backbone.context_length, backbone.context_length)
+
+
+def prompt_room(chat: ChatEncoder, user: User, limit: int, form: PromptForm) -> int:
+    """Most tokens of the prompt, so that the longest answer fits too. Raises `InputError` if it needs more without any page."""
+    room = limit - max(len(chat.encode_answer(c)) for c in user.candidates)
+    check_room(len(chat.encode_turn(scoring_prompt(user, [], form))), room)
+    return room
+
+
 def fit_pages(
     chat: ChatEncoder,
     user: User,
@@ -110,8 +131,7 @@ def fit_pages(
     together; a text that is cut ends with a sentence where it can. Only if titles alone do not fit are pages left out,
     the last ones first; the list is then shorter. Raises `InputError` if history and candidates alone do not fit.
     """
-    room = limit - max(len(chat.encode_answer(c)) for c in user.candidates)
-    check_room(len(chat.encode_turn(scoring_prompt(user, [], form))), room)
+    room = prompt_room(chat, user, limit, form)
 
     titles = [title for title, _ in pages]
     texts = [text for _, text in pages]

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from webrec.errors import InputError
 from webrec.nodes.schema import PageEvidence, Reasoning
 from webrec.nodes.state import State
-from webrec.nodes.validation import first_error
+from webrec.nodes.validation import check_keywords, first_error
 from webrec.tools.text_safety import clean
 
 EDITED = "edited"
@@ -18,12 +18,7 @@ EDITED = "edited"
 
 def keywords_of(state: State) -> list[str]:
     """The keywords; a text counts as its words."""
-    keywords: Any = state["keywords"]
-    if isinstance(keywords, str):
-        return keywords.split()
-    if not isinstance(keywords, list) or not all(isinstance(word, str) for word in keywords):
-        raise InputError("keywords: they are no texts; give a list of words")
-    return keywords
+    return check_keywords(state["keywords"])
 
 
 def reasoning_of(state: State) -> Reasoning | None:

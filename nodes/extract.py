@@ -9,7 +9,7 @@ from webrec.models.teacher_forcing import read_text
 from webrec.models.words import split_words, token_spans
 from webrec.nodes.edited import reasoning_of
 from webrec.nodes.prompt import User, user_of
-from webrec.nodes.query_strategies import QueryStrategy, strategy_of
+from webrec.nodes.query_strategies import QueryStrategy, keywords_by, question_by, strategy_of
 from webrec.nodes.reason import as_reasoning
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import Reasoning
@@ -19,21 +19,24 @@ from webrec.nodes.warnings import warn
 
 
 def extract(state: State, run: Run) -> Update:
-    """Write `keywords`, and into `reasoning` every token's attention, score, pooled score and word."""
+    """Write `keywords`, and into `reasoning` every token's attention, score, pooled score and word.
+
+    Raises `ConfigurationError` for a strategy that gives no keywords.
+    """
     strategy = strategy_of(run.context, run.resources.strategies)
     if strategy is None:
         return {"keywords": []}
-    user = user_of(state, run.context)
+    user, name = user_of(state, run.context), run.context.query_strategy
     reasoning = reasoning_of(state)
     if reasoning is None:
-        return {"keywords": strategy.keywords(user, "", [])}
+        return {"keywords": keywords_by(strategy, name, user, "", [])}
     if not strategy.reads_tokens:
-        return {"keywords": strategy.keywords(user, reasoning.text, [])}
+        return {"keywords": keywords_by(strategy, name, user, reasoning.text, [])}
     decoder = reasoning.decoder
     picked = _pick(reasoning, user, strategy, run)
     taken_back = {} if reasoning.decoder == decoder else warn(state, "reason", [])  # read anew, it is no decoder's text
     return {
-        "keywords": strategy.keywords(user, reasoning.text, picked),
+        "keywords": keywords_by(strategy, name, user, reasoning.text, picked),
         "reasoning": reasoning.model_dump(),
         **taken_back,
     }
@@ -62,10 +65,11 @@ def _pick(reasoning: Reasoning, user: User, strategy: QueryStrategy, run: Run) -
     context = run.context
     stops = stop_words(context.language)
     reasoning.stop_list = f"none: {context.language}" if stops is None else context.language
-    if not reasoning.text or strategy.question is None:
+    question = question_by(strategy, context.query_strategy, user) if reasoning.text else None
+    if question is None:
         return []
     backbone = run.backbone()
-    prompt = backbone.chat.encode_turn(strategy.question(user))
+    prompt = backbone.chat.encode_turn(question)
     if not _spelled(reasoning, backbone):
         _read_again(reasoning, prompt, backbone)
     attention = influence(

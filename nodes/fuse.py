@@ -10,9 +10,10 @@ from webrec.models.scoring import softmax
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import CrowdEvidence, RankedCandidate
 from webrec.nodes.state import State
+from webrec.nodes.warnings import warn
 
 if TYPE_CHECKING:
-    from webrec.tools.crowd.prior import Embed
+    from webrec.tools.crowd.prior import Embed, Prior
     from webrec.tools.crowd.similarity import Vectors
 
 
@@ -48,7 +49,21 @@ def fuse(state: State, run: Run) -> Update:
         candidates_known=known,
         candidates_read=found.by_text,
     )
-    return {"ranking": [r.model_dump() for r in ranking], "crowd": evidence.model_dump()}
+    return {
+        "ranking": [r.model_dump() for r in ranking],
+        "crowd": evidence.model_dump(),
+        **warn(state, "fuse", _unknown(found, known)),
+    }
+
+
+def _unknown(found: Prior, candidates_known: int) -> list[str]:
+    """A warning, if the crowd knows nothing of the history or of the candidates."""
+    counts = {"no item of the history": found.known_history, "none of the candidates": candidates_known}
+    unknown = [what for what, count in counts.items() if count == 0]
+    if not unknown:
+        return []
+    effect = ", so it changed no score" if all(odds is None for odds in found.log_odds) else ""
+    return [f"the crowd knows {' and '.join(unknown)}{effect}; titles must be written as in its data"]
 
 
 def _encoder(run: Run) -> Embed:

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 
 from webrec.models.backbone import require_model_extra
 from webrec.models.influence import resolve_layer
+from webrec.nodes.augment import prompt_limit, prompt_room
+from webrec.nodes.prompt import user_of
 from webrec.nodes.query_strategies import strategy_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.state import State
@@ -40,7 +42,10 @@ def prepare(state: State, run: Run) -> Update:
         get_prior(run.context.crowd)
     run.emit("loading", backbone=run.context.backbone)
     backbone = run.backbone()
-    run.scorer()  # an adapter that does not fit is told before anything is searched for
+    scorer = run.scorer()  # an adapter that does not fit is told before anything is searched for
+    if "augment" not in run.resources.replaced:  # and so is a prompt, unless somebody's own node writes another one
+        user = user_of(state, run.context)
+        prompt_room(scorer.chat, user, prompt_limit(run.context, scorer), run.context.prompt_form)
     if strategy is not None and strategy.reads_tokens:
         resolve_layer(len(backbone.model.model.layers), run.context.attention_layer)
     return {

@@ -16,7 +16,7 @@ from webrec.models.words import token_spans
 from webrec.nodes.context import RunContext
 from webrec.nodes.external_decoder import Question, doubts, written_elsewhere
 from webrec.nodes.prompt import user_of
-from webrec.nodes.query_strategies import QueryStrategy, strategy_of
+from webrec.nodes.query_strategies import QueryStrategy, question_by, strategy_of
 from webrec.nodes.run import Run, Update
 from webrec.nodes.schema import Reasoning, TokenEvidence
 from webrec.nodes.state import State
@@ -70,10 +70,12 @@ def read_elsewhere(forced: Forced, state: State, run: Run) -> Update:
 def question_of(state: State, run: Run) -> Question | None:
     """What the backbone is asked, None where it is not. Raises `InputError` if there is no room to answer."""
     strategy = strategy_of(run.context, run.resources.strategies)
-    if strategy is None or strategy.question is None:
+    if strategy is None:
+        return None
+    text = question_by(strategy, run.context.query_strategy, user_of(state, run.context))
+    if text is None:
         return None
     backbone = run.backbone()
-    text = strategy.question(user_of(state, run.context))
     question = Question(text, backbone.chat.encode_turn(text))
     check_room(len(question.ids) + run.context.reasoning_tokens, backbone.context_length)
     return question

@@ -16,13 +16,16 @@ from typing import Any, TypeVar
 from langchain_core.runnables import RunnableLambda
 from langgraph.runtime import get_runtime
 
+from webrec.errors import ConfigurationError
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.models.content_store import ContentStore, open_content_store
 from webrec.nodes.context import RunContext, effective_context, make_context
 from webrec.nodes.node_threads import node_threads
 from webrec.nodes.query_strategies import QueryStrategy
+from webrec.nodes.state import State
 from webrec.tools.providers.registry import ProviderFactory
+from webrec.tools.text_safety import clean
 
 T = TypeVar("T")
 Update = dict[str, Any]
@@ -30,10 +33,11 @@ Update = dict[str, Any]
 
 @dataclass(frozen=True)
 class Resources:
-    """What a graph was built with: its providers and query strategies by name."""
+    """What a graph was built with: its providers and query strategies by name, and which nodes are somebody's own."""
 
     providers: Mapping[str, ProviderFactory]
     strategies: Mapping[str, QueryStrategy]
+    replaced: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -71,14 +75,16 @@ def kept_by(context: RunContext) -> ContentStore | None:
     return open_content_store() if context.reuse_computed else None
 
 
-NodeFunction = Callable[[Any, Run], Update | Awaitable[Update]]
+NodeFunction = Callable[[Any, Run], Update | Awaitable[Update | None] | None]
+"""None changes nothing."""
 
 
-def as_node(name: str, function: NodeFunction, resources: Resources) -> RunnableLambda[Any, Update]:
+def as_node(name: str, function: NodeFunction, resources: Resources) -> RunnableLambda[Any, Update | None]:
     """A graph node from `function(state, run)`, sync or async, for `invoke` and `ainvoke` alike.
 
     A sync function computes in a thread. Cancelling the awaiting task tells it to stop at its next step. Awaited, the first node
-    raises `BusyError` where too much waits already: then nothing of the run was done.
+    raises `BusyError` where too much waits already: then nothing of the run was done. An update of what the state does not have is a
+    `ConfigurationError`.
     """
 
     def start(state: Any, cancelled: Callable[[], bool]) -> Run:
@@ -89,7 +95,7 @@ def as_node(name: str, function: NodeFunction, resources: Resources) -> Runnable
         run.emit("started")
         return run
 
-    async def call_async(state: Any) -> Update:
+    async def call_async(state: Any) -> Update | None:
         if name == "prepare":
             node_threads.admit()
         cancelled = threading.Event()
@@ -102,22 +108,34 @@ def as_node(name: str, function: NodeFunction, resources: Resources) -> Runnable
         except asyncio.CancelledError:
             cancelled.set()
             raise
+        _check_update(name, update)
         run.emit("finished", seconds=round(time.perf_counter() - began, 3))
         return update
 
-    def call(state: Any) -> Update:
+    def call(state: Any) -> Update | None:
         run, began = start(state, lambda: False), time.perf_counter()
         update = function(state, run)
         if inspect.isawaitable(update):
             update = run_blocking(_awaited(update))
+        _check_update(name, update)
         run.emit("finished", seconds=round(time.perf_counter() - began, 3))
         return update
 
     return RunnableLambda(call, afunc=call_async, name=name)
 
 
-async def _awaited(update: Awaitable[Update]) -> Update:
+async def _awaited(update: Awaitable[Update | None]) -> Update | None:
     return await update
+
+
+def _check_update(node: str, update: Any) -> None:
+    """Raise `ConfigurationError` for a key that the state does not have: LangGraph would leave it out without a word."""
+    known = State.__annotations__
+    for key in update if isinstance(update, dict) else ():
+        if key not in known:
+            raise ConfigurationError(
+                f"nodes: {node} gave {clean(str(key), 60)!r}, which the state does not have; give only {', '.join(known)}"
+            )
 
 
 def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -71,13 +71,14 @@ def score(state: State, run: Run) -> Update:
     if changed:
         said.append(f"these settings were changed after the run had begun: {', '.join(changed)}")
     said += _asked_otherwise(backbone, context)
+    state = cast("State", {**state, **warn(state, "fuse", [])})  # of an earlier round, as is its crowd
     return {
         "prompt": _evidence(state, text, len(prompt), backbone.context_length, len(user.history)).model_dump(),
         "ranking": [r.model_dump() for r in ranking],
         "backbone": evidence.model_dump(),
         "head": "none" if backbone.adapter is None else backbone.adapter.adapted.describe(),
         "settings": settings,
-        "crowd": None,  # of an earlier round; where the settings name one, fuse comes next
+        "crowd": None,  # where the settings name one, fuse comes next
         **warn(state, "score", said),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, TypedDict
 
 from webrec.nodes.schema import RetrievalState
-from webrec.nodes.validation import check_results
+from webrec.nodes.validation import check_keywords, check_results
 
 
 def join_searches(held: list[dict[str, Any]], new: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
@@ -20,13 +20,18 @@ def join_searches(held: list[dict[str, Any]], new: list[dict[str, Any]] | None) 
     return [result for result in held if result["outcome"]["provider"] not in answered] + new
 
 
+def listed_keywords(held: list[str], new: Any) -> list[str]:
+    """The newest keywords as a list, whoever put them in: the output must hold one. Raises `InputError` for what are none."""
+    return check_keywords(new)
+
+
 class State(TypedDict, total=False):
     """What the nodes hand on. Nested values are dumps of the models in `webrec.nodes.schema`."""
 
     history: list[str]
     candidates: list[str]
     reasoning: dict[str, Any] | None
-    keywords: list[str]
+    keywords: Annotated[list[str], listed_keywords]
     results: Annotated[list[dict[str, Any]], join_searches]
     """One entry per provider: its `SearchOutcome` under `outcome`, its pages under `pages`."""
     query: str

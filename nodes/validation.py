@@ -81,6 +81,15 @@ def check_room(needed: int, limit: int) -> None:
         )
 
 
+def check_keywords(given: Any) -> list[str]:
+    """Keywords as a list; a text counts as its words. Raises `InputError` for anything else."""
+    if isinstance(given, str):
+        return given.split()
+    if not isinstance(given, list) or not all(isinstance(word, str) for word in given):
+        raise InputError("keywords: they are no texts; give a list of words")
+    return given
+
+
 def check_results(results: Any) -> list[dict[str, Any]]:
     """What searches found, as the state holds it. Raises `InputError` with one sentence for the first problem found."""
     if not isinstance(results, list):

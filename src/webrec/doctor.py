@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from webrec.cache_folder import cache_root, damaged_files, is_complete
+from webrec.cache_folder import MANIFEST, cache_root, damaged_files, is_complete
 from webrec.tools import completions
 from webrec.tools.providers import brave, tavily
 
@@ -37,7 +37,10 @@ KEYS = (tavily.KEY_VARIABLE, brave.KEY_VARIABLE, completions.KEY_VARIABLE)
 
 
 def examine(verify: bool = False) -> dict[str, Any]:
-    """The report as plain values. Of keys only whether they are set is told. `verify` hashes every cached file."""
+    """The report as plain values. Of keys only whether they are set is told. `verify` hashes the files of every built folder.
+
+    `complete` is None for folders that were not built as a whole: what they hold is looked at when it is used.
+    """
     root = cache_root()
     return {
         "webrec": version("webrec"),
@@ -63,9 +66,17 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _entry(folder: Path, verify: bool) -> dict[str, Any]:
-    complete = is_complete(folder)
+    complete = is_complete(folder) if _is_built(folder) else None
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     entry: dict[str, Any] = {"name": folder.name, "bytes": size, "complete": complete}
     if verify and complete:
         entry["damaged"] = damaged_files(folder)
     return entry
+
+
+def _is_built(folder: Path) -> bool:
+    """Whether the folder is the work of `build_once`, whole or not: its list of files is in it, or the builders' lock beside it."""
+    name = folder.name
+    if name.startswith("."):  # where a builder that was killed worked
+        name = name[1:].rpartition(".")[0]
+    return (folder / MANIFEST).is_file() or folder.with_name(f"{name}.lock").is_file()

@@ -8,31 +8,35 @@ from langchain_core.tools import StructuredTool, ToolException
 from pydantic import ValidationError
 
 from webrec.api import arecommend, recommend
+from webrec.early_checks import check_settings
 from webrec.errors import InputError, WebRecError
+from webrec.given import context_of
 from webrec.graph.build import Graph
-from webrec.nodes.context import make_context
+from webrec.nodes.context import RunContext
 from webrec.nodes.schema import Recommendation, RecommendInput
 from webrec.nodes.validation import first_error
 from webrec.tool_result import TOOL_DESCRIPTION, TOOL_NAME, safe_sentence, to_tool_result
 
 
-def as_tool(*, graph: Graph | None = None, **settings: Any) -> StructuredTool:
-    """A tool that ranks candidates; `settings` are the fields of `RunContext` and hold for every call.
+def as_tool(*, context: RunContext | None = None, graph: Graph | None = None, **settings: Any) -> StructuredTool:
+    """A tool that ranks candidates; `settings` are the fields of `RunContext`, win over those of `context`, and hold for every call.
 
     The message to the model is JSON of `ToolResult`; the artifact is a dump of the whole `Recommendation`. A wrong call
-    gives the model one sentence that says what to correct. Raises `ConfigurationError` for wrong settings.
+    gives the model one sentence that says what to correct. Raises `ConfigurationError` for wrong settings, unknown providers and
+    strategies, a missing key or extra, and a `graph` that pauses; what a `graph` of your own makes of its providers each call tells.
     """
-    fixed = make_context(settings).model_dump()
+    fixed = context_of(context, settings)
+    check_settings(fixed, graph)
 
     def call(history: list[str], candidates: list[str]) -> tuple[str, dict[str, Any]]:
         try:
-            return _answer(recommend(history, candidates, graph=graph, **fixed))
+            return _answer(recommend(history, candidates, context=fixed, graph=graph))
         except WebRecError as error:
             raise ToolException(safe_sentence(error)) from error
 
     async def call_async(history: list[str], candidates: list[str]) -> tuple[str, dict[str, Any]]:
         try:
-            return _answer(await arecommend(history, candidates, graph=graph, **fixed))
+            return _answer(await arecommend(history, candidates, context=fixed, graph=graph))
         except WebRecError as error:
             raise ToolException(safe_sentence(error)) from error
 

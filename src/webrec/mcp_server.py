@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import WithJsonSchema
 
 from webrec.api import arecommend
+from webrec.early_checks import check_settings
 from webrec.errors import WebRecError, missing_extra
 from webrec.graph.build import Graph
 from webrec.nodes.context import RunContext
@@ -20,13 +21,17 @@ _SCHEMAS = RecommendInput.model_json_schema()["properties"]
 
 
 def make_server(context: RunContext, *, graph: Graph | None = None) -> FastMCP[Any]:
-    """A server with one tool; `context` holds for every call. Raises `MissingExtraError` without the extra `mcp`."""
+    """A server with one tool; `context` holds for every call.
+
+    Raises `MissingExtraError` without the extra `mcp`, and `ConfigurationError` where `webrec.as_tool` would.
+    """
     try:
         from mcp.server.fastmcp import FastMCP
         from mcp.server.fastmcp.exceptions import ToolError
         from mcp.types import ToolAnnotations
     except ImportError as error:
         raise missing_extra("mcp", "mcp") from error
+    check_settings(context, graph)
 
     class Server(FastMCP[Any]):
         """Says of a wrong call what is wrong in a sentence; FastMCP would drop what it does not know, and dump the rest."""
@@ -46,7 +51,7 @@ def make_server(context: RunContext, *, graph: Graph | None = None) -> FastMCP[A
         candidates: Annotated[Any, WithJsonSchema(_SCHEMAS["candidates"])],
     ) -> ToolResult:
         try:
-            return to_tool_result(await arecommend(history, candidates, graph=graph, **context.model_dump()))
+            return to_tool_result(await arecommend(history, candidates, context=context, graph=graph))
         except WebRecError as error:
             raise ToolError(safe_sentence(error)) from error
 

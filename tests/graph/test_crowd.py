@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from langgraph.checkpoint.memory import InMemorySaver
 
 pytest.importorskip("pyarrow")
 import numpy as np
@@ -20,9 +21,11 @@ from webrec.errors import ConfigurationError
 from webrec.eval.data.dataset import RankingExample
 from webrec.eval.systems import learned_similarity
 from webrec.eval.systems.learned_similarity import LearnedSimilaritySystem
+from webrec.graph.build import build_graph
 from webrec.nodes.schema import Recommendation
-from webrec.tools.crowd.saved import load_crowd
+from webrec.tools.crowd.saved import load_crowd, save_crowd
 
+from ..crowds import CROWD  # noqa: TID252
 from ..worlds import chained, dataset, write_dataset  # noqa: TID252
 
 CANDIDATES = ["Thing i20", "Wool scarf", "Thing i07", "Thing i41"]
@@ -98,7 +101,8 @@ def test_what_titles_follow_which_is_learned_if_asked(
         fitted.append(self)
 
     monkeypatch.setattr(LearnedSimilaritySystem, "fit", remembered)
-    (made / "training").mkdir(parents=True)
+    save_crowd(made, CROWD)  # an older one, with what somebody put beside it
+    (made / "training").mkdir()
     (made / "training" / "thesis.txt").write_text("mine")
     arguments = ["crowd", str(tmp_path / "data"), "--output", str(made), "--min-interactions", "0", "--similarity"]
     done = CliRunner().invoke(main, arguments)
@@ -143,6 +147,37 @@ def test_what_titles_follow_which_is_learned_if_asked(
     ids = tuple(title.removeprefix("Thing ") for title in titles)
     example = RankingExample("u#0", "u", 0, ("i33",), ids, ids[0])
     assert found.tolist() == pytest.approx(system.rank(example), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("history", "candidates", "warning"),
+    [
+        (["Red boots"], ["Thing i07", "Thing i20"], "the crowd knows no item of the history;"),
+        (["Thing i06"], ["Wool scarf"], "the crowd knows none of the candidates, so it changed no score;"),
+        (["a"], ["b"], "the crowd knows no item of the history and none of the candidates, so it changed no score;"),
+        (["a", "Thing i06"], ["b", "Thing i07"], None),
+    ],
+)
+def test_a_crowd_that_knows_nothing_of_the_request_is_told(
+    tiny_bytes: Path, crowd: Path, history: list[str], candidates: list[str], warning: str | None
+) -> None:
+    settings: dict[str, Any] = {"backbone": str(tiny_bytes), "dtype": "float32", "retrieval": False}
+    result = asyncio.run(arecommend(history, candidates, crowd=str(crowd), **settings))
+    told = [] if warning is None else [f"{warning} titles must be written as in its data"]
+    assert result.warnings == told
+
+
+def test_a_crowd_that_is_left_out_later_takes_its_warning_along(tiny_bytes: Path, crowd: Path) -> None:
+    graph = build_graph(checkpointer=InMemorySaver())
+    thread: Any = {"configurable": {"thread_id": "t"}}
+    settings: Any = {"backbone": str(tiny_bytes), "dtype": "float32", "retrieval": False, "crowd": str(crowd)}
+    request: Any = {"history": ["Red boots"], "candidates": ["Wool scarf", "Garden hose"]}
+    assert len(graph.invoke(request, thread, context=settings)["warnings"]) == 1
+    graph.update_state(thread, {}, as_node="augment")
+    again: Any = {**settings, "crowd": None}
+    assert graph.invoke(None, thread, context=again)["warnings"] == [
+        "these settings were changed after the run had begun: crowd"
+    ]
 
 
 def test_without_weight_it_changes_no_rank(tiny_bytes: Path, crowd: Path) -> None:

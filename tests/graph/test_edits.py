@@ -303,8 +303,15 @@ def test_keywords_as_one_text_are_its_words(backbone: str) -> None:
     world = World(backbone, "search", providers=("one",))
     world.begin()
     world.edit({"keywords": "warm  wool"}, as_node="extract")
-    world.graph.invoke(None, THREAD)
+    result = world.go_on()
     assert world.shelves["one"].queries == ["warm wool"]
+    assert (result.query, result.keywords) == ("warm wool", ["warm", "wool"])
+    world = World(backbone, "score", providers=("one",))
+    world.begin()
+    world.edit({"keywords": "quiet film"})
+    assert world.go_on().keywords == ["quiet", "film"], "whichever node comes next"
+    with pytest.raises(InputError, match=r"^keywords: they are no texts; give a list of words$"):
+        world.edit({"keywords": 3})
 
 
 def test_an_edited_prompt_is_what_is_told(backbone: str) -> None:

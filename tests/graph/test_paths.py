@@ -172,6 +172,24 @@ def test_one_failed_provider_is_a_warning_all_failed_an_error(run: RunGraph) -> 
         run(Shelf("one", error="one is down"), Shelf("two", error="two is down"))
 
 
+def test_whatever_a_provider_raises_is_its_own_failure(run: RunGraph) -> None:
+    class Broken(Shelf):
+        async def search(self, query: str, limit: int) -> list[Page]:
+            self.queries.append(query)
+            raise KeyError("the secret key")
+
+    broken = Broken("own")
+    _, result = run(Shelf("good"), broken)
+    assert result.warnings == ["own failed (KeyError); the other providers' pages were used"]
+    assert [p.provider for p in result.pages] == ["good", "good"]
+    assert len(broken.queries) == 1, "and not asked again"
+    assert "secret" not in result.model_dump_json()
+    with pytest.raises(SearchError, match=r"^own failed \(KeyError\); nothing was searched"):
+        run(Broken("own"))
+    _, result = run(Broken("own"), Shelf("spare"), providers=["own"], fallback=["spare"])
+    assert [p.provider for p in result.pages] == ["spare", "spare"]
+
+
 def test_a_failure_is_told_without_being_changed(run: RunGraph) -> None:
     class Quota(SearchError):
         def __init__(self, code: int, text: str) -> None:
@@ -207,6 +225,7 @@ def test_wrong_settings_and_input_fail_before_anything_runs(run: RunGraph, tiny_
         ({"pagse": 3}, "pagse: there is no such field"),
         ({"rerank": True, "rerank_pool": 3}, "rerank_pool: 3 is fewer than pages"),
         ({"attention_layer": 99}, "attention_layer: 99 is outside the backbone"),
+        ({"pooling_window": 2}, "pooling_window: it is even, so no token is its centre; give 1 or 3 (given: 2)"),
     ):
         with pytest.raises(ConfigurationError, match="^" + sentence[:10]) as caught:
             run(Shelf("one"), **settings)

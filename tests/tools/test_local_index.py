@@ -98,6 +98,52 @@ def test_a_damaged_archive_is_named(tmp_path: Path, data: bytes) -> None:
         search(tmp_path, "word")
 
 
+def test_byte_order_marks_are_no_part_of_a_page(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("Amélie\nA quiet film of Paris.", "utf-8-sig")
+    line = json.dumps({"title": "Alien", "text": "A loud film of space."})
+    (tmp_path / "two.jsonl").write_text(f"{line}\n", "utf-8-sig")
+    (tmp_path / "three.jsonl.gz").write_bytes(gzip.compress(f"{line}\n".encode("utf-8-sig")))
+    assert [page.title for page in search(tmp_path, "quiet film")] == ["Amélie"]
+    assert [page.title for page in search(tmp_path, "loud film")] == ["Alien", "Alien"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "where"),
+    [
+        ("a.txt", "Amélie\nA film.".encode("latin-1"), r"a\.txt"),
+        ("a.md", "# Amélie".encode("utf-16"), r"a\.md"),
+        ("a.jsonl", '{"title": "Amélie", "text": "A film."}\n'.encode("latin-1"), r"a\.jsonl"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"text": "one"}\n' * 9_999 + b'{"text": "\xe9"}\n'),
+            r"a\.jsonl\.gz, after line \d+,",
+        ),
+    ],
+)
+def test_text_that_is_not_utf8_is_refused(tmp_path: Path, name: str, data: bytes, where: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ConfigurationError, match=rf"^pages_path: {where} is not UTF-8 text; save it as UTF-8$"):
+        search(tmp_path, "word")
+
+
+@pytest.mark.parametrize("name", ["pages.json", "pages.html", "pages", "pages.txt.gz"])
+def test_a_file_of_another_kind_is_refused_before_it_is_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("Boats\nA wooden boat.", "utf-8")
+    with pytest.raises(
+        ConfigurationError, match=r"is of an unknown kind; .* ends with \.jsonl, \.jsonl\.gz, \.txt, \.md$"
+    ):
+        LocalIndex(tmp_path / name)
+    with pytest.raises(ConfigurationError, match="is of an unknown kind"):
+        next(local_index.read_pages(tmp_path / name))
+
+
+def test_a_file_alone_may_spell_its_ending_in_capitals(tmp_path: Path) -> None:
+    (tmp_path / "ONE.JSONL").write_text(json.dumps({"title": "Boats", "text": "A boat."}), "utf-8")
+    (tmp_path / "TWO.TXT").write_text("Boats\nA boat.", "utf-8")
+    for name in ("ONE.JSONL", "TWO.TXT"):
+        assert [page.title for page in search(tmp_path / name, "boat")] == ["Boats"]
+
+
 @pytest.fixture
 def kept(folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Indexes are kept on disk here, and nothing is held in memory between searches."""

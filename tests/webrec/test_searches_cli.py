@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 from dataclasses import asdict
@@ -90,3 +91,27 @@ def test_bad_input_is_one_sentence_and_code_2(path: Path, tmp_path: Path, argume
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("content", [b'{"users": 12}', b"", None])
+def test_an_export_replaces_only_exports(path: Path, tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "out.json"
+    if content is None:
+        assert run("export", file, "--search-store", path, "--since", "2100-01-01").exit_code == 0
+        file.write_bytes(file.read_bytes()[:-20])  # cut off, but ours
+    else:
+        file.write_bytes(content)
+    before = file.read_bytes()
+    done = run("export", file, "--search-store", path)
+    if content:
+        assert (done.exit_code, file.read_bytes()) == (2, before)
+        assert "out.json: it exists and is no export of webrec searches; name another file" in done.stderr
+    else:
+        assert done.output.startswith("3 records written"), done.output
+
+
+def test_no_archive_of_somebody_is_replaced(path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "pages.jsonl.gz"
+    file.write_bytes(gzip.compress(b'{"title": "mine"}\n'))
+    done = run("export", file, "--search-store", path)
+    assert (done.exit_code, gzip.decompress(file.read_bytes())) == (2, b'{"title": "mine"}\n')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from webrec.tools.crowd.similarity import LearnedSimilarity, TextMaps
 
 FORMAT = 2
 MODEL, ITEMS, SEQUENCES, SIMILARITY = "crowd.json", "items.jsonl.gz", "sequences.jsonl.gz", "similarity.safetensors"
+LEARNING = ".learning"
+"""Folder in a crowd's, where what is learned is kept until the crowd is saved."""
 _MOST = 64 * 2**20
 """Characters of a line: more is no item and no user."""
 _FAR = 1000.0
@@ -33,6 +36,32 @@ class SavedCrowd:
     records: Records
     model: ChoiceModel
     similarity: LearnedSimilarity | None = None
+
+
+def check_crowd_folder(folder: Path) -> None:
+    """Raise `ConfigurationError` where a crowd cannot be saved, or would be written among what is none; nothing is left behind.
+
+    A folder may hold a crowd, which the new one replaces, or what a run that was stopped left.
+    """
+    try:
+        existed = folder.exists()
+        if existed and not folder.is_dir():
+            raise ConfigurationError(f"output: {folder} is a file; give a folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        held = {path.name for path in folder.iterdir()}
+        if not existed:
+            folder.rmdir()
+    except OSError as error:
+        raise ConfigurationError(
+            f"output: {folder} cannot be written ({error.strerror}); give another folder"
+        ) from None
+    left = {LEARNING, SEQUENCES, SIMILARITY, f"{SIMILARITY}.new", f"{MODEL}.new"}
+    if SEQUENCES in held:  # which is written first: items alone may be those of a data set
+        left.add(ITEMS)
+    if MODEL not in held and (foreign := sorted(held - left)):
+        raise ConfigurationError(f"output: {folder} holds {foreign[0]!r} and no {MODEL}; give a new folder")
 
 
 def save_crowd(folder: Path, crowd: SavedCrowd) -> None:
@@ -59,7 +88,7 @@ def save_crowd(folder: Path, crowd: SavedCrowd) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (MODEL, SIMILARITY):  # of an older crowd: with it the folder would not be whole
             (folder / name).unlink(missing_ok=True)
-        for name, rows in ((ITEMS, items), (SEQUENCES, sequences)):
+        for name, rows in ((SEQUENCES, sequences), (ITEMS, items)):
             with gzip.open(folder / name, "wt", encoding="utf-8") as file:
                 file.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
         if crowd.similarity is not None:

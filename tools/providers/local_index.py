@@ -27,7 +27,7 @@ MIN_SHARED_TERMS = 2
 
 KEPT_BYTES = 5_000_000
 """Pages of more bytes than this are indexed on disk, once for all processes and runs; smaller ones in memory."""
-LAYOUT = 2
+LAYOUT = 3
 """Part of a kept index's name: one that another version of this file made is not taken."""
 
 _State = tuple[tuple[str, int, int], ...]
@@ -36,8 +36,12 @@ _lock = threading.Lock()
 
 
 def pages_files(path: Path) -> list[Path]:
-    """The page files at `path` (itself, or below it), sorted. Raises `ConfigurationError` if there are none."""
+    """The page files at `path` (itself, or below it), sorted. Raises `ConfigurationError` if there are none.
+
+    A folder may hold other files, which are left alone.
+    """
     if path.is_file():
+        _check_ending(path)
         return [path]
     if not path.is_dir():
         raise ConfigurationError(f"pages_path: {str(path)!r} does not exist; give a folder or a JSONL file of pages")
@@ -51,23 +55,34 @@ def read_pages(file: Path) -> Iterator[dict[str, Any]]:
     """Records with `title`, `text` and optionally `url`, `published` or `time`, and `authors`, from one file.
 
     A JSONL line holds one page; a text file is one page whose title is its first line. Raises `ConfigurationError`
-    naming file and line for a line that is not such a record.
+    naming the file if it is of another kind, damaged or not UTF-8, and the line for one that is not such a record.
     """
-    if not file.name.endswith((".jsonl", ".jsonl.gz")):
-        text = file.read_text("utf-8", errors="replace")
-        first, _, rest = text.strip().partition("\n")
-        yield {"title": first.lstrip("# "), "text": rest or first}
-        return
-    opener = gzip.open if file.name.endswith(".gz") else open
+    _check_ending(file)
+    name, number = file.name.lower(), 0
+    opener = gzip.open if name.endswith(".gz") else open
     try:
-        with opener(file, "rt", encoding="utf-8", errors="replace") as lines:
+        with opener(file, "rt", encoding="utf-8-sig") as lines:
+            if name.endswith((".txt", ".md")):
+                first, _, rest = lines.read().strip().partition("\n")
+                yield {"title": first.lstrip("# "), "text": rest or first}
+                return
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield _record(line, f"line {number} of {file.name}")
+    except UnicodeDecodeError:
+        after = f", after line {number}," if number else ""
+        raise ConfigurationError(f"pages_path: {file.name}{after} is not UTF-8 text; save it as UTF-8") from None
     except (OSError, EOFError, zlib.error) as error:
         raise ConfigurationError(
             f"pages_path: {file.name} is damaged or cannot be read ({error}); get it again"
         ) from None
+
+
+def _check_ending(file: Path) -> None:
+    if not file.name.lower().endswith(SUFFIXES):
+        raise ConfigurationError(
+            f"pages_path: {file.name} is of an unknown kind; give a folder, or a file that ends with {', '.join(SUFFIXES)}"
+        )
 
 
 def _record(line: str, where: str) -> dict[str, Any]:

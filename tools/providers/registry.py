@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
 from webrec.errors import ConfigurationError
+from webrec.tools.callables import takes
 from webrec.tools.config import SearchConfig
 from webrec.tools.page import SearchProvider
 from webrec.tools.providers import brave, duckduckgo, searxng, tavily
@@ -87,7 +89,31 @@ def _automatic(config: SearchConfig) -> str:
 def open_provider(
     name: str, config: SearchConfig, factories: Mapping[str, ProviderFactory] = BUILTIN
 ) -> SearchProvider:
-    """The provider `name`. Raises `ConfigurationError` if it is unknown or lacks its key, address, extra or folder."""
+    """The provider `name`.
+
+    Raises `ConfigurationError` if it is unknown or lacks its key, address, extra or folder, or if what its factory made is no provider.
+    """
     if name not in factories:
         raise ConfigurationError(f"providers: {name!r} is unknown; use one of {', '.join(['auto', *factories])}")
-    return factories[name](config)
+    provider = factories[name](config)
+    _check(name, provider)
+    return provider
+
+
+def _check(name: str, made: Any) -> None:
+    lacking = [member for member in ("name", "query_limit", "search") if not hasattr(made, member)]
+    if lacking:
+        raise ConfigurationError(
+            f"providers: the factory of {name!r} made {type(made).__name__} without {' and '.join(lacking)}; a provider has name, "
+            "query_limit (None for any) and async def search(self, query, limit)"
+        )
+    if not isinstance(made.name, str):
+        raise ConfigurationError(f"providers: the name of {name!r} is {type(made.name).__name__}; give a text")
+    if made.query_limit is not None and not hasattr(made.query_limit, "__index__"):
+        raise ConfigurationError(
+            f"providers: query_limit of {name!r} is {type(made.query_limit).__name__}; give a whole number of characters, or None for any"
+        )
+    if not takes(made.search, 2):
+        raise ConfigurationError(
+            f"providers: search of {name!r} cannot be called with query and limit; write it as async def search(self, query, limit)"
+        )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sqlite3
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
-from webrec.errors import SearchError, WebRecError
+from webrec.errors import ConfigurationError, SearchError, WebRecError
 from webrec.tools.page import MeteredProvider, Page, SearchProvider
 from webrec.tools.searching import claims, ledger, records
 from webrec.tools.searching.joining import turnstile
@@ -38,12 +40,36 @@ class Attempts:
         self._inside = False
 
     async def call(self) -> list[Page]:
-        """Send one call."""
+        """Send one call.
+
+        Whatever breaks in a provider is its failure: `SearchError`, told by its type alone, since its text may hold key or query.
+        Raises `ConfigurationError` for what cannot be awaited or gives no pages.
+        """
         begun = time.monotonic()
         try:
-            return await self._provider.search(self._query, self.limit)
+            return await self._pages()
+        except (WebRecError, TimeoutError):  # of the latter `with_retries` makes a late answer
+            raise
+        except Exception as error:
+            raise SearchError(f"{self.name} failed ({type(error).__name__})", lost=True) from error
         finally:
             self.seconds += time.monotonic() - begun
+
+    async def _pages(self) -> list[Page]:
+        asked: Any = self._provider.search(self._query, self.limit)
+        if not inspect.isawaitable(asked):
+            raise ConfigurationError(
+                f"providers: search of {self.name} gave {type(asked).__name__} at once; write it as async def search(self, query, "
+                "limit) that returns a list of pages"
+            )
+        found: Any = await asked
+        if isinstance(found, Sequence):
+            odd = next((f"a list with {type(one).__name__}" for one in found if not isinstance(one, Page)), None)
+        else:
+            odd = type(found).__name__
+        if odd is not None:
+            raise ConfigurationError(f"providers: search of {self.name} gave {odd}; return a list of webrec.Page")
+        return list(found)
 
     async def before(self) -> float:
         """Wait until a call may be sent: seconds waited."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from webrec.cli.progress import StatusLine
+from webrec.errors import ConfigurationError
 
 
 @click.command()
@@ -28,18 +29,21 @@ from webrec.cli.progress import StatusLine
 def crowd(folder: Path, output: Path, min_interactions: int, sampling: str, similarity: bool) -> None:
     """Count what the users of the data set in FOLDER took, and weigh it on what they took next.
 
-    The data set is of one of the forms that webrec eval reads. What is written holds sequences of items, and no user ids.
-    Learning goes on where it was stopped.
+    The data set is of one of the forms that webrec eval reads. What is written holds sequences of items, and no user ids; it goes
+    into a new folder, or takes the place of an older crowd. Learning goes on where it was stopped.
     """
     from webrec.eval.data.candidates import Sampling
     from webrec.eval.data.config import DataConfig
     from webrec.eval.saved_crowd import Learning, make_crowd
     from webrec.eval.systems.epoch_checkpoint import Epoch, forget
-    from webrec.tools.crowd.saved import save_crowd
+    from webrec.tools.crowd.saved import LEARNING, check_crowd_folder, save_crowd
 
+    if output.exists() and folder.exists() and output.samefile(folder):  # both have a file of items, of one name
+        raise ConfigurationError(f"output: {output} is the folder of the data; give another folder")
+    check_crowd_folder(output)
     drawn: Sampling = "matched" if sampling == "matched" else "uniform"
     data = DataConfig(path=folder.resolve(), min_interactions=min_interactions, samplings=(drawn,))
-    kept = output / ".learning"
+    kept = output / LEARNING
     with StatusLine() as line:
 
         def told(epoch: Epoch) -> None:

@@ -8,10 +8,12 @@ import click
 
 from webrec.doctor import PACKAGES, examine
 
+_STATES = {True: "complete", False: "incomplete: it is built anew on next use", None: ""}
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
-@click.option("--verify", is_flag=True, help="Also compare every cached file with its SHA-256.")
+@click.option("--verify", is_flag=True, help="Also compare the files of complete folders with their SHA-256.")
 def doctor(as_json: bool, verify: bool) -> None:
     """Tell what is installed, which keys are set and what is cached. Keys themselves are never shown."""
     facts = examine(verify)
@@ -28,9 +30,9 @@ def doctor(as_json: bool, verify: bool) -> None:
         click.echo(f"  {name:<28} {'set' if is_set else 'not set'}")
     click.echo(f"\ncache: {facts['cache']}")
     for entry in facts["cached"]:
-        state = "complete" if entry["complete"] else "incomplete: it is built anew on next use"
+        state = _STATES[entry["complete"]]
         if entry.get("damaged"):
             state = f"damaged ({', '.join(entry['damaged'])}): delete the folder"
-        click.echo(f"  {entry['name']:<40} {entry['bytes'] / 1e6:8.1f} MB  {state}")
+        click.echo(f"  {entry['name']:<40} {entry['bytes'] / 1e6:8.1f} MB  {state}".rstrip())
     if not facts["cached"]:
         click.echo("  nothing yet")

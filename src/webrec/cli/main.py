@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import io
 import os
 import sys
 from typing import Any
@@ -34,6 +35,13 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 class _Commands(click.Group):
     """A group that turns the project's errors into one line on standard error: exit code 2 for bad input, else 1."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As click's, with streams that refuse no character: a result must not be lost because a terminal lacks a letter."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
+                stream.reconfigure(errors="replace")
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

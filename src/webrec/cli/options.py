@@ -7,7 +7,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
-from webrec.nodes.context import RunContext, make_context
+from webrec.given import context_of
+from webrec.nodes.context import RunContext
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,4 +41,4 @@ def _metavar(annotation: Any) -> str:
 def context_from(options: dict[str, Any], **defaults: Any) -> RunContext:
     """The run context of the options that were given. Raises `ConfigurationError` naming the first wrong one."""
     given = {name: value for name, value in options.items() if value is not None and name in RunContext.model_fields}
-    return make_context({**defaults, **given})
+    return context_of(None, {**defaults, **given})

@@ -27,7 +27,7 @@ FAILED_SEARCHES = 8
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print results as JSON, one object a line, instead of tables.")
 @click.option(
     "--report", type=click.Path(path_type=Path), help="Write one self-contained HTML page of all results here."
@@ -47,15 +47,17 @@ FAILED_SEARCHES = 8
 )
 @context_options
 def recommend(
-    file: Path, as_json: bool, report: Path | None, output: Path | None, concurrency: int, **options: Any
+    file: str, as_json: bool, report: Path | None, output: Path | None, concurrency: int, **options: Any
 ) -> None:
     """Rank the candidates of the users in FILE.
 
     FILE is a JSON object with `history` (titles, oldest first) and `candidates` (titles to rank), or JSONL with one
-    such object a line. `id` names a user; `target`, if given, is only used to mark it in the final ranking.
+    such object a line; - reads standard input. `id` names a user (so does `user_id`, or `name`); `target`, if given, is only used
+    to mark it in the final ranking.
     """
     context = context_from(options)
     users = read_users(file)
+    _tell_missed_targets(users)
     if report is not None:
         check_writable(report)
     shown = _Shown(as_json, output is None or len(users) == 1, report is not None)
@@ -70,6 +72,15 @@ def recommend(
     if failed:
         kind = InputError if any(isinstance(error, InputError) for error in failed) else SearchError
         raise kind(f"{len(failed)} of {len(users)} users have no result; why is said above")
+
+
+def _tell_missed_targets(users: list[UserRecord]) -> None:
+    missed = [user.name for user in users if user.missed]
+    if len(missed) == 1:
+        click.echo(f"webrec: {missed[0]}: target: it is none of the candidates, so it is not marked", err=True)
+    elif missed:
+        whose = f"{len(missed)} of {len(users)} users have one that is none of their candidates, {missed[0]} first"
+        click.echo(f"webrec: target: {whose}; it is not marked", err=True)
 
 
 def _run(
@@ -159,7 +170,7 @@ async def _all(
     from webrec.api import arecommend_many
 
     results = arecommend_many(
-        requests, concurrency=concurrency, on_progress=progress, on_failure=give_up, **context.model_dump()
+        requests, concurrency=concurrency, context=context, on_progress=progress, on_failure=give_up
     )
     async with aclosing(results):
         async for place, result in results:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,6 +19,7 @@ from webrec.tools.searching import ledger, records, shipping
 from webrec.tools.searching.store import SearchStore, open_store
 from webrec.tools.text_safety import clean
 
+_LONGEST_HEADER = 1000
 _PERIODS = {"day": "today", "month": "this month", "forever": "in all"}
 
 
@@ -68,9 +71,13 @@ def info(search_store: str | None, as_json: bool) -> None:
 )
 @click.option("--since", metavar="DATE", help="Only what was recorded at this UTC day or time (ISO 8601) or later.")
 def export_(file: Path, search_store: str | None, provider: str | None, since: str | None) -> None:
-    """Write recorded answers to FILE (JSON lines, gzip, with a checksum), to ship with results and replay elsewhere."""
+    """Write recorded answers to FILE (JSON lines, gzip, with a checksum), to ship with results and replay elsewhere.
+
+    Of files that exist, only an older export is replaced.
+    """
     begin = _time(since) if since is not None else ""
     store = _existing(search_store)
+    _check_replaceable(file)
     count = store.run_now(lambda connection: shipping.export_records(connection, file, provider, begin))
     click.echo(f"{count:,} records written to {file}")
 
@@ -110,6 +117,19 @@ def _existing(path: str | None) -> SearchStore:
     if not store.path.is_file():
         raise InputError(f"search_store: {str(store.path)!r} does not exist; nothing was recorded there yet")
     return store
+
+
+def _check_replaceable(file: Path) -> None:
+    """Raise `InputError` for somebody's file: only an empty one and an older export are written over."""
+    if not file.is_file() or not file.stat().st_size:
+        return
+    try:
+        with gzip.open(file, "rb") as lines:
+            header = json.loads(lines.readline(_LONGEST_HEADER))
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict) or header.get("format") != shipping.FORMAT:
+        raise InputError(f"{file.name}: it exists and is no export of webrec searches; name another file")
 
 
 def _time(text: str) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from webrec.errors import ConfigurationError
 from webrec.tools.config import SearchConfig
+from webrec.tools.page import Page
 from webrec.tools.providers.duckduckgo import DuckDuckGo
 from webrec.tools.providers.registry import BUILTIN, fallback_names, open_provider
 from webrec.tools.providers.searxng import SearXNG
@@ -64,6 +68,50 @@ def test_a_key_that_no_header_can_carry(monkeypatch: pytest.MonkeyPatch, name: s
     with pytest.raises(ConfigurationError, match=f"^{variable}: holds characters that no key has") as caught:
         open_provider(name, SearchConfig())
     assert key not in str(caught.value)
+
+
+class Own:
+    name = "own"
+    query_limit: int | None = None
+
+    async def search(self, query: str, limit: int) -> list[Page]:
+        return []
+
+
+class Static(Own):
+    @staticmethod
+    async def search(query: str, limit: int) -> list[Page]:
+        return []
+
+
+@pytest.mark.parametrize("own", [Own(), Static, SimpleNamespace(name="o", query_limit=9, search=Own().search)])
+def test_a_provider_is_whatever_has_its_members(own: Any) -> None:
+    assert open_provider("own", SearchConfig(), {"own": lambda _: own}) is own
+
+
+def without(member: str) -> SimpleNamespace:
+    whole = {"name": "own", "query_limit": None, "search": Own().search}
+    return SimpleNamespace(**{name: value for name, value in whole.items() if name != member})
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        (None, "the factory of 'own' made NoneType without name and query_limit and search; a provider has name,"),
+        (without("query_limit"), "the factory of 'own' made SimpleNamespace without query_limit; a provider has name,"),
+        (without("name"), "the factory of 'own' made SimpleNamespace without name; a provider has name,"),
+        (SimpleNamespace(name=3, query_limit=None, search=Own().search), "the name of 'own' is int; give a text"),
+        (SimpleNamespace(name="o", query_limit="9", search=Own().search), "query_limit of 'own' is str; give a whole"),
+        (
+            SimpleNamespace(name="o", query_limit=9, search=None),
+            "search of 'own' cannot be called with query and limit",
+        ),
+        (Own, "search of 'own' cannot be called with query and limit; write it as async def search"),
+    ],
+)
+def test_what_is_no_provider_is_one_sentence(own: Any, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^providers: {says}"):
+        open_provider("own", SearchConfig(), {"own": lambda _: own})
 
 
 def test_fallback_names() -> None:
