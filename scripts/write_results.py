@@ -160,13 +160,8 @@ def fused_and_cells(*names: str) -> Callable[[], str]:
 
 
 def shorter(table: Table) -> Table:
-    """What the documents show of it: no NDCG@5, HR@1 and smallest difference, the spread over seeds where there are several."""
-    left_out = {"NDCG@5", "HR@1", "could be seen"}
-    wanted = [
-        n
-        for n, head in enumerate(table.heads)
-        if head not in left_out and (head != "spread over seeds" or any(row[n] for row in table.rows))
-    ]
+    """What the documents show of it: no NDCG@5, HR@1 and smallest difference."""
+    wanted = [n for n, head in enumerate(table.heads) if head not in {"NDCG@5", "HR@1", "could be seen"}]
     rows = tuple(tuple(row[n] for n in wanted) for row in table.rows)
     return Table(table.title, tuple(table.heads[n] for n in wanted), rows, table.note.partition(" Chance:")[0])
 

@@ -154,10 +154,16 @@ def _cell_view(
     several = max(c.seeds for c in cells) > 1
     points = [(c.system, *c.metrics["ndcg@10"]) for c in ordered]
     title = f"{data}, {sampling} candidates"
+    spread = any(cell.spread for cell in ordered)
     main = Table(
         f"Rankings: {title}",
-        ("system", *(NAMES[m] for m in SHOWN), "spread over seeds", "behind the best", "p", "could be seen"),
-        tuple(_main_row(cell, pairs, first=number == 0) for number, cell in enumerate(ordered)),
+        (
+            "system",
+            *(NAMES[m] for m in SHOWN),
+            *(["spread over seeds"] if spread else []),
+            *("behind the best", "p", "could be seen"),
+        ),
+        tuple(_main_row(cell, pairs, first=number == 0, spread=spread) for number, cell in enumerate(ordered)),
         f"{ordered[0].users:,} users, {ordered[0].examples:,} examples, 95 % bootstrap intervals{_OVER[several] or ' over users'} in brackets. Chance: NDCG@10 "
         f"{chance['ndcg@10']:.3f}, HR@10 {chance['hr@10']:.3f}. Ties count against a system. Behind: difference of NDCG@10 to the best, "
         f"on the same users; p: {_TEST[several]}; could be seen: the smallest difference found with 80 % power. "
@@ -200,7 +206,7 @@ def _verdict(best: str, pairs: Sequence[Pair]) -> str:
     return f"{best} is above every other system (largest p {told_p(max(pair.p for pair in pairs))})."
 
 
-def _main_row(cell: Cell, pairs: Sequence[Pair], *, first: bool) -> tuple[str, ...]:
+def _main_row(cell: Cell, pairs: Sequence[Pair], *, first: bool, spread: bool) -> tuple[str, ...]:
     pair = next((p for p in pairs if p.rival == cell.system), None)
     compared = ("the best", "", "") if first else ("", "", "")
     if pair is not None:
@@ -210,11 +216,11 @@ def _main_row(cell: Cell, pairs: Sequence[Pair], *, first: bool) -> tuple[str, .
             told_p(pair.p),
             told_detectable(pair.detectable),
         )
-    spread = f"{cell.spread['ndcg@10']:.3f} ({cell.seeds})" if cell.spread else ""
+    varied = f"{cell.spread['ndcg@10']:.3f} ({cell.seeds})" if cell.spread else ""
     values = [
         _with_interval(cell.metrics[m]) if m in ("ndcg@10", "hr@10") else f"{cell.metrics[m][0]:.3f}" for m in SHOWN
     ]
-    return (cell.system, *values, spread, *compared)
+    return (cell.system, *values, *([varied] if spread else []), *compared)
 
 
 def _with_interval(value: tuple[float, float, float]) -> str:

@@ -57,6 +57,11 @@ def test_what_the_tables_say() -> None:
     assert [row[0] for row in cell.main.rows] == ["more pages", "literal", "mp-2", "mp-1", "rag", "popularity"]
     assert cell.main.rows[0][1] == "0.550 [0.510, 0.590]"
     assert cell.main.rows[1][-3:] == ("0.050 [0.010, 0.090]", "0.0100", "0.060")
+    assert cell.main.heads[7:] == ("spread over seeds", "behind the best", "p", "could be seen")
+    once = [one.model_copy(update={"spread": {}, "seeds": 1}) for one in finished().summary.cells]
+    alone = replace(finished(), summary=finished().summary.model_copy(update={"cells": once}))
+    assert run_view(alone).cells[0].main.heads[7:] == ("behind the best", "p", "could be seen")
+    assert {len(row) for row in run_view(alone).cells[0].main.rows} == {10}
     by_setting = {table.heads[0]: table for table, _ in cell.ablations}
     assert by_setting["tune.head.hops"].rows[1] == ("2", "mp-2", "0.450 [0.410, 0.490]", "+12.5%")
     assert "Toys none: -11.1%, 2: +6.5%" in by_setting["tune.head.hops"].note
