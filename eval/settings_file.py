@@ -36,7 +36,11 @@ class _YamlLoader(yaml.SafeLoader):
 
 
 def _yaml(text: str) -> Any:
-    return yaml.load(text, _YamlLoader)  # noqa: S506 (a SafeLoader)
+    loader = _YamlLoader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _json(text: str) -> Any:
