@@ -20,18 +20,17 @@ class _TwiceError(ValueError):
     """A name is set twice in one table: YAML and JSON would take the last one without a word."""
 
     def __init__(self, name: object) -> None:
-        super().__init__(f"{clean(str(name), 60)} is set twice")
+        fix = "write << once, with a list" if name == "<<" else "leave one of the two out"
+        super().__init__(f"{clean(str(name), 60)} is set twice; {fix}")
 
 
 class _YamlLoader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: Any) -> Any:
         node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:  # before what `<<` brings is joined to them, which may be set anew
-            if key.value in seen:
-                raise _TwiceError(key.value)
-            if isinstance(key, yaml.ScalarNode):
-                seen.add(key.value)
+        # Before what `<<` brings is joined to them, which may be set anew.
+        names = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if (twice := next((name for name in names if names.count(name) > 1), None)) is not None:
+            raise _TwiceError(twice[1])
         return node
 
 
@@ -96,7 +95,7 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         data = read(text)
     except _TwiceError as error:
-        raise ConfigurationError(f"{path}: {error}; leave one of the two out") from None
+        raise ConfigurationError(f"{path}: {error}") from None
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path}: it is not {format_name} ({clean(str(error))}); correct it there") from None
     if not isinstance(data, dict):
@@ -137,9 +136,8 @@ def _place(entries: list[Any], name: str, change: str) -> int:
     """Which of a list's entries a part of a name stands for."""
     if name.isdecimal() and int(name) < len(entries):
         return int(name)
-    raise ConfigurationError(
-        f"--set: {change!r} names {clean(name, 60)!r} in a list of {len(entries)}; use a number from 0 to {len(entries) - 1}"
-    )
+    fix = f"use a number from 0 to {len(entries) - 1}" if entries else "set the list itself"
+    raise ConfigurationError(f"--set: {change!r} names {clean(name, 60)!r} in a list of {len(entries)}; {fix}")
 
 
 def sentence(error: ValidationError) -> str:

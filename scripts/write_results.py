@@ -183,7 +183,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "heads": planned_and_cells("heads"),
         "web_language": planned_and_cells("web_and_language"),
         "adapter": planned_and_cells("adapter"),
-        "noise": noise_table("noise_0.0", "noise_0.9"),
+        "noise": noise_table("noise_0.0", "noise_0.5", "noise_0.9"),
         "language_crowd": planned("language_and_crowd"),
         "language_crowd_penalty": planned("language_and_crowd_penalty", "Explored, not planned"),
         "as_listed": cells("rivals_as_listed"),

@@ -15,7 +15,7 @@ Protocol = Literal["leave_one_out", "time_cut"]
 SameTime = Literal["shuffled", "as_listed"]
 WINDOWS = (200, 100, 50, 30)
 """What an unset `window` tries before the narrowest, which is `candidates` itself."""
-_NAMES = "letters, digits, _ . - and spaces inside, no dot first"
+_NAMES = "letters, digits, _ . - , ( ) and spaces inside, no dot first"
 
 
 class DataConfig(BaseModel):
@@ -98,5 +98,5 @@ def checked_name(config: DataConfig) -> str:
 
 def _names_files(name: str) -> bool:
     # Marks stand on letters, in the names that macOS writes and in many scripts.
-    known = all(c in "_.- " or unicodedata.category(c)[0] in "LMN" for c in name)
+    known = all(c in "_.-,() " or unicodedata.category(c)[0] in "LMN" for c in name)
     return known and name != "" and name.strip(" ") == name and not name.startswith(".")

@@ -176,6 +176,8 @@ def _year(value: Any, where: str) -> int | None:
         return None
     if isinstance(value, str) and _YEAR.fullmatch(value.strip()):
         return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # as tables write whole numbers among missing ones
     if not isinstance(value, int) or isinstance(value, bool):
         raise InputError(f"{where}: year is not a whole number; write it like 1999 or leave it out")
     return value

@@ -238,5 +238,7 @@ def resumed_config(folder: Path) -> EvalConfig:
             if "written" not in told
             else config._came_from({**config.model_dump(mode="json"), **told["written"]})
         )
+    except ValidationError as error:  # of before a rule that it breaks
+        raise ConfigurationError(f"--resume: {folder}: {sentence(error)}") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigurationError(f"--resume: {folder} holds no evaluation; give the folder of one") from None

@@ -243,7 +243,11 @@ def description(
                 for s in config.systems
                 if isinstance(s, LearnedSimilarityConfig | TitleSimilarityConfig | PageSimilarityConfig)
             }
-            | {f"{type(s).__name__} {system_name(s)}": own_identity(s.at) for s in config.systems if s.kind == "own"},
+            | {
+                f"{type(s).__name__} {system_name(s)}": own_identity(s.at, s.settings)
+                for s in config.systems
+                if s.kind == "own"
+            },
             "corpora": {name: corpus.digest for name, corpus in corpora.items()},
             "retrievals": {
                 r.name: [r.counted(), pages_identity(r.pages_path), folder_identity(r.rerank_model)]

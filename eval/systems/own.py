@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +14,9 @@ from typing import Any
 from webrec.errors import ConfigurationError
 from webrec.eval.data.dataset import RankingExample, TrainingData
 from webrec.eval.systems.system import System
+
+_known: dict[str, str] = {}
+"""By package module, the digest of its file when it was first looked at: Python imports it once."""
 
 
 class OwnSystem:
@@ -25,11 +28,12 @@ class OwnSystem:
 
     def __init__(self, name: str, at: str, settings: Mapping[str, Any]) -> None:
         self.name = name
-        made = load(at)
+        _, made = _loaded(at)
+        _check_settings(at, made, settings)
         try:
             self._system: System = made(**settings)
-        except TypeError as error:
-            raise ConfigurationError(f"systems: {name}: {at} does not take these settings ({error})") from error
+        except Exception as error:  # anything that somebody else's code raises
+            raise ConfigurationError(f"systems: {name}: {at} could not be made ({_told(error)})") from error
 
     def fit(self, training: TrainingData, seed: int, validation: Sequence[RankingExample] = ()) -> None:
         """Its own."""
@@ -46,44 +50,68 @@ class OwnSystem:
         return [[float(score) for score in scores] for scores in self._system.rank_many(examples)]
 
 
-def load(at: str) -> Callable[..., Any]:
-    """The class that `at` names. Raises `ConfigurationError` where it cannot be had, or lacks `fit` or `rank`."""
-    return _loaded(at)[1]
+def own_identity(at: str, settings: Mapping[str, Any]) -> str:
+    """SHA-256 of the source file that holds the class, its first 16 digits: what it imports does not count.
+
+    Raises `ConfigurationError` where the class cannot be loaded, lacks `fit` or `rank`, or does not take `settings`.
+    """
+    digest, made = _loaded(at)
+    _check_settings(at, made, settings)
+    return digest
 
 
-def own_identity(at: str) -> str:
-    """SHA-256 of the source file that holds the class, its first 16 digits: what it imports does not count. Raises as `load` does."""
-    module, _ = _loaded(at)
-    source = Path(module.__file__ or "")
-    return hashlib.sha256(source.read_bytes()).hexdigest()[:16] if source.is_file() else at
+def _check_settings(at: str, made: Callable[..., Any], settings: Mapping[str, Any]) -> None:
+    try:
+        inspect.signature(made).bind(**settings)
+    except TypeError as error:
+        raise ConfigurationError(f"systems: {at} does not take these settings ({error})") from None
+    except ValueError:
+        return  # of what is compiled no signature may be known
 
 
-def _loaded(at: str) -> tuple[ModuleType, Callable[..., Any]]:
+def _loaded(at: str) -> tuple[str, Callable[..., Any]]:
+    """The digest of its source, and the class."""
     where, _, name = at.rpartition(":")
     try:
-        module = _from_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
-    except Exception as error:  # anything that somebody else's code raises when it is imported
-        raise ConfigurationError(f"systems: {at} cannot be loaded ({type(error).__name__}: {error})") from error
+        digest, module = _from_file(Path(where)) if where.endswith(".py") else _from_package(where)
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:  # anything that somebody else's code does when it is imported
+        raise ConfigurationError(f"systems: {at} cannot be loaded ({_told(error)})") from error
     made = getattr(module, name, None)
     if not callable(made):
         raise ConfigurationError(f"systems: {at}: there is no class {name} in {where}; correct one of the two")
     if missing := next((method for method in ("fit", "rank") if not callable(getattr(made, method, None))), None):
         raise ConfigurationError(f"systems: {at} has no {missing}; docs/evaluate.md says what a system is")
-    return module, made
+    return digest, made
 
 
-def _from_file(path: Path) -> ModuleType:
-    name = f"webrec_own_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
-    if name in sys.modules:  # once, so that what the module keeps is kept
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None  # its name ends in .py
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+def _from_file(path: Path) -> tuple[str, ModuleType]:
+    """Run once for each content, so that what the module keeps is kept, and what is run is what the digest says."""
+    source = path.read_bytes()
+    digest = hashlib.sha256(source).hexdigest()[:16]
+    name = f"webrec_own_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}_{digest}"
+    if name in sys.modules:
+        return digest, sys.modules[name]
+    module = ModuleType(name)
+    module.__file__ = str(path)
     sys.modules[name] = module  # before it runs: dataclasses look their module up
     try:
-        spec.loader.exec_module(module)
+        exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 (its owner names it in the configuration)
     except BaseException:
         del sys.modules[name]
         raise
-    return module
+    return digest, module
+
+
+def _from_package(name: str) -> tuple[str, ModuleType]:
+    module = importlib.import_module(name)
+    file = Path(module.__file__ or "")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else name
+    if _known.setdefault(name, digest) != digest:
+        raise ConfigurationError(f"systems: {name} was changed since this process imported it; start another one")
+    return digest, module
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from itertools import count, islice
 from typing import Any
 
@@ -22,8 +22,10 @@ def titles_of(request: object) -> tuple[Any, Any]:
         return request.history, request.candidates
     if isinstance(request, Mapping):
         return request.get("history"), request.get("candidates")
-    if isinstance(request, Sequence) and not isinstance(request, str | bytes) and len(request) == 2:
-        return request[0], request[1]
+    if isinstance(request, Iterable) and not isinstance(request, str | bytes | set | frozenset):
+        parts = list(islice(request, 3))
+        if len(parts) == 2:
+            return parts[0], parts[1]
     size = f" of {len(request)}" if isinstance(request, tuple | list) else ""
     raise InputError(
         f"it is {type(request).__name__}{size}; give (history, candidates), a RecommendInput, or a mapping with both"

@@ -66,12 +66,12 @@ def test_what_a_terminal_cannot_write_loses_no_result(tiny_bytes: Path, tmp_path
         ("[\n }", "users.json: it is not JSON (Expecting value: line 2, column 2); give"),
         (
             {"histroy": ["a"], "candidates": ["a"]},
-            "users.json: histroy: there is no such field; write history, or remove",
+            "users.json: histroy: there is no such field; write history, or give",
         ),
-        ({**USER, "canditates": ["a"]}, "users.json: canditates: there is no such field; write candidates, or remove"),
+        ({**USER, "canditates": ["a"]}, "users.json: canditates: there is no such field; write candidates, or give"),
         (
-            [USER, {**USER, "colour": 1}],
-            "users.json: [1]: colour: there is no such field; remove it (a user has history, candidates, target, id",
+            [USER, {**USER, "targte": "x"}],
+            "users.json: [1]: targte: there is no such field; write target, or give it another name",
         ),
     ],
 )

@@ -44,15 +44,12 @@ def check_crowd_folder(folder: Path) -> None:
     A folder may hold a crowd, which the new one replaces, or what a run that was stopped left.
     """
     try:
-        existed = folder.exists()
-        if existed and not folder.is_dir():
+        if folder.exists() and not folder.is_dir():
             raise ConfigurationError(f"output: {folder} is a file; give a folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        with tempfile.TemporaryFile(dir=there):
             pass
-        held = {path.name for path in folder.iterdir()}
-        if not existed:
-            folder.rmdir()
+        held = {path.name for path in folder.iterdir()} if folder.exists() else set()
     except OSError as error:
         raise ConfigurationError(
             f"output: {folder} cannot be written ({error.strerror}); give another folder"
@@ -60,7 +57,7 @@ def check_crowd_folder(folder: Path) -> None:
     left = {LEARNING, SEQUENCES, SIMILARITY, f"{SIMILARITY}.new", f"{MODEL}.new"}
     if SEQUENCES in held:  # which is written first: items alone may be those of a data set
         left.add(ITEMS)
-    if MODEL not in held and (foreign := sorted(held - left)):
+    if MODEL not in held and (foreign := sorted(name for name in held - left if not name.startswith("."))):
         raise ConfigurationError(f"output: {folder} holds {foreign[0]!r} and no {MODEL}; give a new folder")
 
 

@@ -45,7 +45,7 @@ def pages_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise ConfigurationError(f"pages_path: {str(path)!r} does not exist; give a folder or a JSONL file of pages")
-    files = sorted(p for p in path.rglob("*") if p.is_file() and p.name.endswith(SUFFIXES))
+    files = sorted(p for p in path.rglob("*") if p.is_file() and p.name.lower().endswith(SUFFIXES))
     if not files:
         raise ConfigurationError(f"pages_path: {str(path)!r} holds no page; put {', '.join(SUFFIXES)} files there")
     return files

@@ -19,8 +19,8 @@ from webrec.tools.text_safety import clean
 STANDARD_INPUT = "-"
 NAMES = ("id", "user_id", "name")
 """Fields that name a user; the first that is there does."""
-FIELDS = ("history", "candidates", "target", *NAMES, "source")
-"""What a user may have: `source`, where the shipped examples come from, is not read."""
+FIELDS = ("history", "candidates", "target", *NAMES)
+"""What is read of a user."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,8 @@ def _user(file: str, where: str, record: Any) -> UserRecord:
 
 
 def _check_fields(record: dict[str, Any]) -> None:
-    """Raise `InputError` for a field that no user has: a misspelled one would be left out without a word."""
-    if (unknown := next((field for field in record if field not in FIELDS), None)) is None:
-        return
-    meant = get_close_matches(unknown, FIELDS, n=1)
-    fix = f"write {meant[0]}, or remove it" if meant else f"remove it (a user has {', '.join(FIELDS)})"
-    raise InputError(f"{clean(unknown, 60)}: there is no such field; {fix}")
+    """Raise `InputError` for a misspelled field, which would be left out without a word; whatever else a user has is not read."""
+    for field in record:
+        meant = [] if field in FIELDS else get_close_matches(field, FIELDS, n=1, cutoff=0.8)
+        if meant:
+            raise InputError(f"{clean(field, 60)}: there is no such field; write {meant[0]}, or give it another name")

@@ -56,7 +56,7 @@ def test_what_items_may_say(tmp_path: Path) -> None:
         {"item_id": "b", "categories": "y", "year": "1999"},
         {"item_id": "c", "categories": [["x", "z"], ["x", "y"]], "year": None},
         {"item_id": "d", "categories": [], "year": ""},
-        {"item_id": "e", "categories": "", "year": -300},
+        {"item_id": "e", "categories": "", "year": -300.0},
     ]
     data = load_plain(write_plain(tmp_path, [("u", "a", 1)], [item, *others, ""]))
     assert data.items["a"] == Item("a", "A", "Soft. Soap", ("x", "z"), 1999, "Dove")

@@ -66,6 +66,15 @@ def test_a_name_that_is_set_twice(tmp_path: Path, name: str, text: str) -> None:
         read_eval_config(tmp_path / name)
 
 
+def test_keys_that_yaml_takes_and_settings_do_not(tmp_path: Path) -> None:
+    (tmp_path / "eval.yaml").write_text("? [a, b]\n: c\n")
+    with pytest.raises(ConfigurationError, match="it is not YAML"):
+        read_eval_config(tmp_path / "eval.yaml")
+    (tmp_path / "eval.yaml").write_text("a: &a {x: 1}\nb: &b {y: 1}\nc: {<<: *a, <<: *b}\n")
+    with pytest.raises(ConfigurationError, match="<< is set twice; write << once, with a list"):
+        read_eval_config(tmp_path / "eval.yaml")
+
+
 def test_what_an_anchor_brings_may_be_set_anew(tmp_path: Path) -> None:
     text = "systems:\n- &a {kind: co_occurrence, steps: 2}\n- {<<: *a, name: far, steps: 9}\n"
     (tmp_path / "eval.yaml").write_text(f"output: run\ndata: [{{path: films}}]\n{text}")

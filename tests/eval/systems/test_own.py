@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from webrec.errors import ConfigurationError
-from webrec.eval.systems.own import OwnSystem, load, own_identity
+from webrec.eval.systems.own import OwnSystem, own_identity
 from webrec.eval.systems.system import answers
 
 from .contract import EXAMPLES, TRAINING
@@ -31,6 +31,10 @@ class Mine:
 class Many(Mine):
     def rank_many(self, examples):
         return [self.rank(example) + 1 for example in examples]
+
+class Fails(Mine):
+    def __init__(self, floor=0):
+        raise ValueError("floor is negative")
 
 class NoFit:
     def rank(self, example): ...
@@ -59,14 +63,28 @@ def test_it_is_asked_like_any_other(file: Path) -> None:
 
 
 def test_of_a_package() -> None:
-    assert load("webrec.eval.systems.counting:Popularity").__name__ == "Popularity"
+    system = OwnSystem("own", "webrec.eval.systems.counting:Popularity", {})
+    system.fit(TRAINING, 0)
+    assert system.rank(EXAMPLES[0]) == [TRAINING.counts.get(item, 0) for item in EXAMPLES[0].candidates]
 
 
-def test_it_is_known_by_its_file(file: Path, tmp_path: Path) -> None:
-    assert own_identity(f"{file}:Mine") == own_identity(f"{file}:Many")
-    other = tmp_path / "other.py"
-    other.write_text(MINE + "\n# changed\n")
-    assert own_identity(f"{other}:Mine") != own_identity(f"{file}:Mine")
+def test_it_is_known_by_its_file(file: Path) -> None:
+    before = own_identity(f"{file}:Mine", {"power": 1.0})
+    assert before == own_identity(f"{file}:Many", {})
+    file.write_text(MINE.replace("return numpy", "return -numpy"))  # in the same process
+    assert own_identity(f"{file}:Mine", {}) != before
+    changed = OwnSystem("own", f"{file}:Mine", {})
+    changed.fit(TRAINING, 0)
+    assert max(changed.rank(EXAMPLES[0])) <= 0
+
+
+def test_a_package_that_changed_under_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "package_of_mine.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    own_identity("package_of_mine:Mine", {})
+    (tmp_path / "package_of_mine.py").write_text(MINE + "# changed")
+    with pytest.raises(ConfigurationError, match="package_of_mine was changed since this process imported it"):
+        own_identity("package_of_mine:Mine", {})
 
 
 @pytest.mark.parametrize(
@@ -78,6 +96,7 @@ def test_it_is_known_by_its_file(file: Path, tmp_path: Path) -> None:
         ("{}:number", {}, "there is no class number in"),
         ("{}:NoFit", {}, "NoFit has no fit"),
         ("{}:Mine", {"powr": 1}, "Mine does not take these settings .*powr"),
+        ("{}:Fails", {}, r"Fails could not be made \(ValueError: floor is negative\)"),
     ],
 )
 def test_what_is_none(file: Path, at: str, settings: dict[str, Any], message: str) -> None:
@@ -85,11 +104,12 @@ def test_what_is_none(file: Path, at: str, settings: dict[str, Any], message: st
         OwnSystem("own", at.format(file), settings)
 
 
-def test_code_that_fails_where_it_is_imported(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("code", "told"), [("1 / 0", "ZeroDivisionError: division by zero"), ("import sys; sys.exit(0)", "SystemExit: 0")]
+)
+def test_code_that_fails_where_it_is_imported(tmp_path: Path, code: str, told: str) -> None:
     path = tmp_path / "broken.py"
-    path.write_text("1 / 0\n")
+    path.write_text(code)
     for _ in range(2):  # the second time as well: nothing half loaded is kept
-        with pytest.raises(
-            ConfigurationError, match=r"broken.py:A cannot be loaded \(ZeroDivisionError: division by zero\)"
-        ):
-            load(f"{path}:A")
+        with pytest.raises(ConfigurationError, match=rf"broken.py:A cannot be loaded \({told}\)"):
+            own_identity(f"{path}:A", {})
