@@ -321,7 +321,8 @@ def test_many_at_a_time_are_shown_in_the_files_order_with_the_results_of_one_at_
 
 @pytest.mark.slow
 def test_killed_and_interrupted_runs_lose_no_row(tmp_path: Path, tiny_bytes: Path, offline: None) -> None:
-    users = [{**USER, "id": f"u{n}", "history": [f"Item {n}"]} for n in range(40)]
+    # Many, so that the last are not written before the signal arrives.
+    users = [{**USER, "id": f"u{n}", "history": [f"Item {n}"]} for n in range(120)]
     file = write(tmp_path, "\n".join(json.dumps(u) for u in users), "users.jsonl")
     output = tmp_path / "out.jsonl"
     command = [sys.executable, "-m", "webrec", "recommend", str(file), "--backbone", str(tiny_bytes)]
@@ -338,7 +339,7 @@ def test_killed_and_interrupted_runs_lose_no_row(tmp_path: Path, tiny_bytes: Pat
         assert process.returncode == (-signal.SIGKILL if sign == signal.SIGKILL else 130), errors
     subprocess.run(command, check=True, capture_output=True)
     rows = [json.loads(line)["user"] for line in output.read_text("utf-8").splitlines()]
-    assert sorted(rows) == sorted(f"u{n}" for n in range(40))
+    assert sorted(rows) == sorted(f"u{n}" for n in range(120))
 
 
 def test_doctor_tells_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
