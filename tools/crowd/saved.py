@@ -54,9 +54,10 @@ def check_crowd_folder(folder: Path) -> None:
         raise ConfigurationError(
             f"output: {folder} cannot be written ({error.strerror}); give another folder"
         ) from None
-    left = {LEARNING, SEQUENCES, SIMILARITY, f"{SIMILARITY}.new", f"{MODEL}.new"}
+    left = {SEQUENCES, SIMILARITY, f"{SIMILARITY}.new", f"{MODEL}.new"}
     if SEQUENCES in held:  # which is written first: items alone may be those of a data set
         left.add(ITEMS)
+    # Hidden files are nobody's data, and what is learned lies in a hidden folder.
     if MODEL not in held and (foreign := sorted(name for name in held - left if not name.startswith("."))):
         raise ConfigurationError(f"output: {folder} holds {foreign[0]!r} and no {MODEL}; give a new folder")
 
