@@ -88,6 +88,14 @@ class RunFolder:
         )
         self._write(description)
 
+    def computes(self, name: str, number_format: str) -> None:
+        """Note in which format the backbone of `name` computes since the last start: `auto` is another one on another machine."""
+        description = self._read()
+        formats = description["starts"][-1].setdefault("formats", {})
+        if number_format not in (known := formats.setdefault(name, [])):
+            known.append(number_format)
+            self._write(description)
+
     def starts(self) -> list[dict[str, Any]]:
         """What each start noted, the first one first."""
         return list(self._read()["starts"])

@@ -182,6 +182,13 @@ def _resolve(config: BackboneConfig) -> tuple[str, str]:
     return config.backbone, f"hub revision {config.revision or 'default'}"
 
 
+def number_format(config: BackboneConfig) -> str:
+    """What `auto` and the like come to on this machine, as in `bfloat16 on cpu`. Loads nothing; raises as `get_backbone` does."""
+    device = _device(config.device)
+    dtype = str(_loading_dtype(config.dtype, device)).removeprefix("torch.")
+    return f"{'int8' if config.dtype == 'int8' else dtype} on {device.type}"
+
+
 def _device(name: str) -> torch.device:
     import torch
 

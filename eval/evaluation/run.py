@@ -84,19 +84,25 @@ def evaluate(config: EvalConfig, *, on_event: OnEvent = lambda _: None, stop: St
         on_event({"event": "planned", "rows": sum(p.end - p.begin for p in pieces), "done": done})
         readings: dict[str, Readings] = {}
 
+        def hear(event: dict[str, Any]) -> None:
+            if event["event"] == "computes":
+                folder.computes(event["name"], event["format"])
+            else:
+                on_event(event)
+
         def scores(data: str, seed: int) -> InputScores:
             own = [fit for fit in fits if fit.data == data]
             return InputScores(store, own, frozen[data], config.part, seed)
 
-        worker = Worker(config, materials, readings, config.output / SYSTEMS, on_event, scores)
-        with _workers(config, materials, readings, PlainLoop(worker), on_event, stop) as workers:
+        worker = Worker(config, materials, readings, config.output / SYSTEMS, hear, scores)
+        with _workers(config, materials, readings, PlainLoop(worker), hear, stop) as workers:
             named = [list(pair) for pair in config.comparisons]
             folder.started({"threads": config.threads, "rows": done, "comparisons": named, **workers.machines()})
-            _search(config, materials, workers, on_event, stop)
+            _search(config, materials, workers, hear, stop)
             for name, examples in frozen.items():
                 corpus = corpora.get(name)
                 readings[name] = readings_of(config, name, examples, corpus, config.output / FOLDER)
-            _answer(config, materials, fits, store, workers, on_event, stop)
+            _answer(config, materials, fits, store, workers, hear, stop)
         on_event({"event": "summarising"})
         found = targets_found(config, fits, frozen, readings, corpora)
         summary = summarise(config, _planned(config, folder.starts()), frozen, fits, store, found, corpora)

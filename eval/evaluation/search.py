@@ -25,6 +25,7 @@ from webrec.eval.retrieval.page_source import PageSource
 from webrec.eval.retrieval.retrieve import Retrieved
 from webrec.eval.systems.build import Readings
 from webrec.eval.systems.config import LanguageModelConfig, reads_about_items
+from webrec.models.backbone import number_format
 from webrec.nodes.prompt import User, taste_prompt
 
 FOLDER = "found"
@@ -48,7 +49,7 @@ def kept_elsewhere(
         LAYOUT,
         [code_digest(), [version(library) for library in _LIBRARIES], taste_prompt(someone)],
         {name: value for name, value in retrieval.counted().items() if name != "name"},
-        [backbone_identity(retrieval), folder_identity(retrieval.rerank_model)],
+        [backbone_identity(retrieval), number_format(retrieval), folder_identity(retrieval.rerank_model)],
         material.corpus.digest,
         [asdict(e) | {"titles": [items[i].title for i in (*e.history, *e.candidates)]} for e in examples],
     ]

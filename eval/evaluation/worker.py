@@ -20,6 +20,8 @@ from webrec.eval.systems.build import Readings, build_system
 from webrec.eval.systems.config import AnySystem
 from webrec.eval.systems.fused import Scores
 from webrec.eval.systems.system import Answer, System, answers
+from webrec.models.backbone import number_format
+from webrec.models.config import BackboneConfig
 
 OnEvent = Callable[[dict[str, Any]], None]
 ScoresOf = Callable[[str, int], Scores]
@@ -65,6 +67,7 @@ class Worker:
             (retrieval,) = (r for r in self._config.retrievals if r.name == piece.retrieval)
             threads = self._config.threads
             self._retriever = key, Retriever(retrieval, material.frozen.items, material.corpus, threads=threads)
+            self._computes(retrieval.name, retrieval)
         return self._retriever[1].retrieve(
             self.examples(piece.data, piece.part, piece.sampling, piece.begin, piece.end)
         )
@@ -98,8 +101,14 @@ class Worker:
         system = build_system(chosen, folder, config.threads, self._readings[data], seed, hear, scores)
         system.fit(frozen.training(), seed, validation_examples(frozen))
         self._on_event({"event": "fitted", **told})
+        if isinstance(chosen, BackboneConfig):
+            self._computes(name, chosen)
         self._system = key, system
         return system
+
+    def _computes(self, name: str, backbone: BackboneConfig) -> None:
+        """Say in which format: with `auto` it is the machine's."""
+        self._on_event({"event": "computes", "name": name, "format": number_format(backbone)})
 
     def _trained_as(self, system: AnySystem) -> str:
         """The first system that learns the same in this process: one that is asked with another history need not learn again."""

@@ -69,10 +69,18 @@ class FinishedRun:
 
 
 def _machine(start: dict[str, Any]) -> str:
-    """System, processor and GPUs, as far as the start noted them."""
+    """System, processor, GPUs and the models' number formats, as far as the start noted them."""
     machine = start.get("machine") or {}
     processor = f"{machine['cpus']} × {machine['processor']}" if machine else ""
-    return ", ".join(filter(None, [start.get("platform", ""), processor, *machine.get("gpus", ())]))
+    by_format: dict[str, list[str]] = {}
+    for name, formats in (start.get("formats") or {}).items():
+        by_format.setdefault(" and ".join(formats), []).append(name)
+    formats = [f"{', '.join(names)} in {told}" for told, names in by_format.items()]
+    return "; ".join(
+        filter(
+            None, [", ".join(filter(None, [start.get("platform", ""), processor, *machine.get("gpus", ())])), *formats]
+        )
+    )
 
 
 def read_run(folder: Path) -> FinishedRun:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from webrec.errors import BackboneError, ConfigurationError
 from webrec.models import backbone as module
-from webrec.models.backbone import Backbone, get_backbone
+from webrec.models.backbone import Backbone, get_backbone, number_format
 from webrec.models.config import BackboneConfig
 
 
@@ -137,6 +137,8 @@ def test_auto_is_bfloat16_only_where_the_cpu_has_it(
     folder = shutil.copytree(tiny_bytes, tmp_path / "model")
     backbone = get_backbone(BackboneConfig(backbone=str(folder)))
     assert backbone.dtype == ("bfloat16" if native else "float32")
+    assert number_format(BackboneConfig()) == f"{backbone.dtype} on cpu"
+    assert number_format(BackboneConfig(dtype="float16")) == "float16 on cpu"
 
 
 @pytest.mark.parametrize("device", ["abacus", "cpu:x", "cuda:99", ""])

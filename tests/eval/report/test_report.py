@@ -191,10 +191,20 @@ def test_every_start_is_told_with_its_machine() -> None:
     run = finished()
     there = {"processor": "Some CPU", "cpus": 16, "gpus": ["NVIDIA H200"]}
     start = {"time": "2026-01-02", "commit": "def", "platform": "Linux", "machine": there, "versions": {"torch": "2"}}
+    start["formats"] = {
+        "rag": ["bfloat16 on cpu"],
+        "tuned": ["bfloat16 on cpu"],
+        "films": ["float32 on cpu", "int8 on cpu"],
+    }
     told = replace(run, description={**run.description, "taken": [{"from": "other", "starts": [start]}]})
     assert list(told.starts()) == [
         ("2026-01-01", "abc", "Linux", "webrec 0.1.0"),
-        ("2026-01-02, for other", "def", "Linux, 16 × Some CPU, NVIDIA H200", "torch 2"),
+        (
+            "2026-01-02, for other",
+            "def",
+            "Linux, 16 × Some CPU, NVIDIA H200; rag, tuned in bfloat16 on cpu; films in float32 on cpu and int8 on cpu",
+            "torch 2",
+        ),
     ]
 
 
