@@ -22,7 +22,7 @@ from webrec.eval.bench_score import PROMPTS, measure_scoring
 from webrec.eval.bench_train import measure_training
 from webrec.eval.machine import processor
 from webrec.eval.provenance import provenance
-from webrec.models.backbone import get_backbone
+from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.models.decoding import decode_greedily
 
@@ -32,27 +32,28 @@ ALWAYS = PARTS[:6]
 """What is measured unless one part is asked for: index needs pages, and actors take a quarter of an hour."""
 
 
-def _path(chosen: argparse.Namespace) -> dict[str, Any]:
+def _path(chosen: argparse.Namespace, backbone: Backbone) -> dict[str, Any]:
     from webrec.models.int8 import is_exact
 
     others: dict[str, Writer] = {"int8": _write_in_8_bits} if is_exact() else {}
     if chosen.decoder_url is not None:
         others["of decoder_url"] = partial(_write_elsewhere, chosen.decoder_url)
-    report = measure_path(get_backbone(BackboneConfig()), chosen.rounds, others=others, say=_say)
+    report = measure_path(backbone, chosen.rounds, dtype=chosen.dtype, others=others, say=_say)
     if chosen.output is not None:
         chosen.output.with_suffix(".svg").write_text(picture(report["shares"]), encoding="utf-8")
     return report
 
 
-def _write_in_8_bits(prompt: Sequence[int], tokens: int) -> None:
+def _write_in_8_bits(prompt: Sequence[int], tokens: int) -> int:
     """Our own decoding with 8-bit products, influence included."""
-    decode_greedily(get_backbone(BackboneConfig(dtype="int8")), prompt, tokens, watched=(-1, "mean"))
+    return len(decode_greedily(get_backbone(BackboneConfig(dtype="int8")), prompt, tokens, watched=(-1, "mean")).ids)
 
 
-def _write_elsewhere(url: str, prompt: Sequence[int], tokens: int) -> None:
+def _write_elsewhere(url: str, prompt: Sequence[int], tokens: int) -> int:
     """Have an OpenAI-compatible server of the same model write `tokens` tokens."""
     asked = {"prompt": list(prompt), "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
     httpx.post(f"{url.rstrip('/')}/completions", json=asked, timeout=600).raise_for_status()
+    return tokens
 
 
 def _score(chosen: argparse.Namespace) -> list[dict[str, Any]]:
@@ -63,7 +64,7 @@ def _score(chosen: argparse.Namespace) -> list[dict[str, Any]]:
 def _with_a_model(chosen: argparse.Namespace) -> dict[str, Any]:
     import torch
 
-    backbone = None if chosen.llama_7b else get_backbone(BackboneConfig())
+    backbone = None if chosen.llama_7b else get_backbone(BackboneConfig(dtype=chosen.dtype))
     model = llama_7b("cuda") if backbone is None else backbone.model
     device = torch.cuda.get_device_name() if model.device.type == "cuda" else processor()
     report: dict[str, Any] = {
@@ -74,16 +75,16 @@ def _with_a_model(chosen: argparse.Namespace) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "rounds": chosen.rounds,
     }
-    parts: dict[str, Callable[[], Any]] = {
-        "path": lambda: _path(chosen),
-        "cold": lambda: measure_cold(min(chosen.rounds, 3), say=_say),
-        "memory": lambda: measure_memory(get_backbone(BackboneConfig()), say=_say),
-        "score": lambda: _score(chosen),
-        "train": lambda: measure_training(chosen.rounds, say=_say),
+    parts: dict[str, Callable[[Backbone], Any]] = {
+        "path": lambda backbone: _path(chosen, backbone),
+        "cold": lambda _: measure_cold(min(chosen.rounds, 3), dtype=chosen.dtype, say=_say),
+        "memory": lambda backbone: measure_memory(backbone, say=_say),
+        "score": lambda _: _score(chosen),
+        "train": lambda _: measure_training(chosen.rounds, say=_say),
     }
     for name, part in parts.items():
         if backbone is not None and name in chosen.only:
-            report[name] = part()
+            report[name] = part(backbone)
     if "heads" in chosen.only:
         lengths = [n for n in LENGTHS if n <= chosen.max_tokens]
         rows = measure_heads(model, chosen.rounds, lengths, say=_say)
@@ -105,6 +106,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements of each ratio (default: %(default)s)")
     parser.add_argument(
         "--only", nargs="+", choices=PARTS, help="measure these parts only (default: all but index and actors)"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="number format of the backbone for path, cold, memory and heads (default: %(default)s)",
     )
     parser.add_argument(
         "--max-tokens", type=int, default=max(LENGTHS), help="longest prompt for score and heads (default: %(default)s)"

@@ -20,23 +20,25 @@ import torch, transformers
 marks.append(time.perf_counter())
 from webrec.models.backbone import get_backbone
 from webrec.models.config import BackboneConfig
-get_backbone(BackboneConfig())
+get_backbone(BackboneConfig(dtype=sys.argv[2]))
 marks.append(time.perf_counter())
 example = load_example(sys.argv[1])
 for _ in range(2):
-    recommend(example["history"], example["candidates"], providers=["sample"], reasoning_tokens=128)
+    recommend(example["history"], example["candidates"], providers=["sample"], reasoning_tokens=128, dtype=sys.argv[2])
     marks.append(time.perf_counter())
 print(json.dumps(marks))
 """
 
 
-def measure_cold(rounds: int, example: str = "games", say: Callable[[str], None] = print) -> dict[str, Any]:
+def measure_cold(
+    rounds: int, example: str = "games", *, dtype: str = "auto", say: Callable[[str], None] = print
+) -> dict[str, Any]:
     """Each as a share of the second recommendation in the same process, whose weights are on this machine already."""
     rows = []
     for _ in range(rounds):
         began = time.perf_counter()
         ran = subprocess.run(  # noqa: S603 - our own program
-            [sys.executable, "-c", _PROGRAM, example], check=True, capture_output=True, text=True
+            [sys.executable, "-c", _PROGRAM, example, dtype], check=True, capture_output=True, text=True
         )
         whole = time.perf_counter() - began
         start, imported, loaded, first, second = json.loads(ran.stdout.splitlines()[-1])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
     from transformers import LlamaForCausalLM
 
 _SIDE = 2048
@@ -17,19 +18,19 @@ _TRIES = 7
 
 @dataclass(frozen=True)
 class Machine:
-    """What torch reaches here with its present threads, in float32: the best of a few tries."""
+    """What torch reaches here with its present threads: the best of a few tries."""
 
     flops: float
-    """Additions and multiplications a second of a square matrix product."""
+    """Additions and multiplications a second of a square matrix product, in the format of the weights."""
     bandwidth: float
     """Bytes a second that are read from memory, from an array far larger than what decoding reads at once."""
 
     @classmethod
-    def measured(cls) -> Machine:
-        """Measure now; takes seconds."""
+    def measured(cls, dtype: torch.dtype | None = None) -> Machine:
+        """Measure now, products in `dtype` (unset: float32); takes seconds."""
         import torch
 
-        square, long = torch.randn(_SIDE, _SIDE), torch.ones(_BYTES // 4)
+        square, long = torch.randn(_SIDE, _SIDE).to(dtype), torch.ones(_BYTES // 4)
         wide = long.view(-1, 1024)
         vector = torch.ones(1024)
         reading = min(_best(lambda: long.sum()), _best(lambda: wide @ vector))
@@ -72,12 +73,13 @@ class Work:
         flops = 2 * self.weights * (tokens + behind) + 2 * self.vocabulary * logits + self.attention * pairs
         return max(flops / machine.flops, self.pass_bytes / machine.bandwidth)
 
-    def writing(self, machine: Machine, passes: int, held: float) -> float:
-        """Seconds of `passes` passes over a token or so each, with `held` tokens in the cache; bound by memory."""
-        return passes * self.pass_bytes / machine.bandwidth + passes * held * self.attention / machine.flops
+    def writing(self, machine: Machine, passes: int, tokens: int, held: float) -> float:
+        """Seconds of `passes` passes over a few tokens each, `tokens` in all, with `held` tokens in the cache."""
+        flops = (2 * (self.weights + self.vocabulary) + held * self.attention) * tokens
+        return max(passes * self.pass_bytes / machine.bandwidth, flops / machine.flops)
 
     def drafting(self, machine: Machine, passes: int, held: float) -> float:
-        """As `writing`, for passes of a draft: layers in 4 bits, with 32 more for each group of weights, logits in 8."""
+        """As `writing`, for passes of a draft, bound by memory: layers in 4 bits, with 32 more for each group of weights, logits in 8."""
         from webrec.models.int4 import GROUP
 
         layers = self.weights * (4 + 32 / GROUP) / 8

@@ -51,10 +51,10 @@ def generate(backbone: Backbone, prompt: Sequence[int], tokens: int, dtype: str)
 
 
 def read_attentions(backbone: Backbone, prompt: Sequence[int], generated: Sequence[int]) -> float:
-    """Seconds of one pass that returns the attention of every layer, and of Eq. 2 over the last."""
+    """Seconds of one pass, in the backbone's format, that returns the attention of every layer, and of Eq. 2 over the last."""
     import torch
 
-    model: Any = _model(backbone.name, "float32", "eager")
+    model: Any = _model(backbone.name, backbone.dtype, "eager")
     ids = torch.tensor([[*prompt, *generated]])
     began = time.perf_counter()
     with torch.inference_mode():
@@ -64,10 +64,10 @@ def read_attentions(backbone: Backbone, prompt: Sequence[int], generated: Sequen
 
 
 def one_by_one(backbone: Backbone, prompt: Sequence[int], candidates: Sequence[Sequence[int]]) -> float:
-    """Seconds of one forward for each candidate with logits for its tokens; measured on a few, scaled to all by their tokens."""
+    """Seconds of one forward for each candidate, in the backbone's format, with logits for its tokens; measured on a few, scaled to all by their tokens."""
     import torch
 
-    model: Any = _model(backbone.name, "float32", "sdpa")
+    model: Any = _model(backbone.name, backbone.dtype, "sdpa")
     began = time.perf_counter()
     measured = candidates[:_MEASURED]
     with torch.inference_mode():

@@ -14,7 +14,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from webrec.api import arecommend
@@ -40,8 +39,8 @@ SYSTEMS: Mapping[str, dict[str, Any]] = {
     "vanilla RAG": {"query_strategy": "prompt"},
     "no retrieval": {"retrieval": False},
 }
-Writer = Callable[[Sequence[int], int], object]
-"""Writes so many tokens after a prompt: another decoder, to be measured beside ours."""
+Writer = Callable[[Sequence[int], int], int]
+"""Writes at most so many tokens after a prompt and tells how many: another decoder, to be measured beside ours."""
 
 
 class _Recorded:
@@ -62,10 +61,11 @@ def measure_path(
     backbone: Backbone,
     rounds: int,
     *,
+    dtype: str = "auto",
     others: Mapping[str, Writer] | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Ratios with their spread; seconds only as shares of WebRec's own median. `others`: further decoders, by name."""
+    """Ratios with their spread; seconds only as shares of WebRec's own median. `dtype`: the setting with which `backbone` was loaded. `others`: further decoders, by name."""
     work = Work.of(backbone.model)
     example = load_example(EXAMPLE)
     provider = _Recorded()
@@ -79,14 +79,16 @@ def measure_path(
     for number in range(rounds + 1):
         for name, settings in SYSTEMS.items():
             with _passes(backbone) as passes:
-                run = _run(graph, example, settings | {"backbone": backbone.name})
+                run = _run(graph, example, settings | {"backbone": backbone.name, "dtype": dtype})
             run |= passes
             if name == "webrec":
                 encoded = _encoded(backbone, user, run["result"].prompt.text)
             if number:
                 runs[name].append(run)
         if number:  # the round before only warms up
-            machines.append(Machine.measured())  # each time: a machine that others use too is not always as fast
+            machines.append(
+                Machine.measured(backbone.model.dtype)
+            )  # each time: a machine that others use too is not always as fast
             for name, seconds in _steps(backbone, question, *encoded, others or {}).items():
                 steps.setdefault(name, []).append(seconds)
         say(f"round {number} of {rounds}: {runs['webrec'][-1]['seconds'] if number else 0:.2f} s with reasoning")
@@ -98,6 +100,7 @@ def measure_path(
         "reasoning_prompt_tokens": len(question),
         "scoring_prompt_tokens": len(encoded[0]),
         "passes": last["passes"],
+        "passed_tokens": last["passed_tokens"],
         "draft_passes": last["draft_passes"],
         "machine": {
             "matrix_gflops": summary([machine.flops / 1e9 for machine in machines]),
@@ -131,22 +134,24 @@ def _run(graph: Graph, example: Mapping[str, Any], settings: dict[str, Any]) -> 
 
 @contextmanager
 def _passes(backbone: Backbone) -> Iterator[dict[str, int]]:
-    """How often model and draft wrote in one run inside the context; the two passes that read are left out."""
+    """How often model and draft wrote in one run inside the context, and over how many tokens the model did; the two passes that read are left out."""
     told: dict[str, int] = {}
-    all_passes: list[int] = []
-    hook = backbone.model.model.norm.register_forward_hook(lambda *_: all_passes.append(1))
-    before = _draft_passes(backbone)
+    all_passes: list[int] = []  # tokens of each
+    hook = backbone.model.model.norm.register_forward_hook(lambda _, __, hidden: all_passes.append(hidden.shape[-2]))
+    before = _drafted(backbone)
     try:
         yield told
     finally:
         hook.remove()
-        drafts = _draft_passes(backbone) - before
-        told |= {"passes": len(all_passes) - drafts - 2, "draft_passes": drafts}
+        drafts, drafted = (now - then for now, then in zip(_drafted(backbone), before, strict=True))
+        writing = sorted(all_passes)[:-2]
+        told |= {"passes": len(writing) - drafts, "passed_tokens": sum(writing) - drafted, "draft_passes": drafts}
 
 
-def _draft_passes(backbone: Backbone) -> int:
+def _drafted(backbone: Backbone) -> tuple[int, int]:
+    """Passes and tokens of the draft until now."""
     draft = draft_of(backbone.model)
-    return 0 if draft is None else draft.passes
+    return (0, 0) if draft is None else (draft.passes, draft.tokens)
 
 
 def _encoded(backbone: Backbone, user: User, prompt: str) -> tuple[list[int], list[list[int]]]:
@@ -171,8 +176,8 @@ def _steps(
     backbone.recent.__dict__.update(RecentInfluence().__dict__)  # what decoding measured is forgotten
     seconds["extract, one pass"] = _timed(lambda: influence(backbone, question, ids, -1, "mean"))
     seconds["score"] = _timed(lambda: score_candidates(backbone, prompt, answers))
-    for dtype in ("float32", "bfloat16"):
-        seconds[f"generate {dtype}"] = generate(backbone, question, TOKENS, dtype)
+    for dtype in ("float32", "bfloat16"):  # as many tokens as ours, which may have come to an end
+        seconds[f"generate {dtype}"] = generate(backbone, question, len(ids), dtype)
     seconds["attentions"] = read_attentions(backbone, question, ids)
     seconds["one by one"] = one_by_one(backbone, prompt, answers)
     seconds["plain reading"] = _timed(lambda: _read(backbone, [*question, *ids]))
@@ -180,7 +185,9 @@ def _steps(
     seconds["two readings"] = sum(_timed(lambda: _read(backbone, question)) for _ in range(2))
     seconds["two in a batch"] = _timed(lambda: _read(backbone, question, rows=2))
     for name, writer in others.items():
-        seconds[f"decoder {name}"] = _timed(partial(writer, question, TOKENS))
+        began = time.perf_counter()
+        written = writer(question, len(ids))
+        seconds[f"decoder {name}"] = (time.perf_counter() - began) * len(ids) / written  # its text may be shorter
     return seconds
 
 
@@ -207,8 +214,9 @@ def _floor(
     held = len(question) + written / 2
     return {
         "question": work.reading(machine, len(question), 1),
-        "writing": work.writing(machine, run["passes"], held) + work.drafting(machine, run["draft_passes"], held),
-        "writing, one pass a token": work.writing(machine, written, held),
+        "writing": work.writing(machine, run["passes"], run["passed_tokens"], held)
+        + work.drafting(machine, run["draft_passes"], held),
+        "writing, one pass a token": work.writing(machine, written, written, held),
         "score": work.reading(
             machine, len(prompt), 1 + sum(lengths), behind=sum(lengths), own=sum(n * (n + 1) // 2 for n in lengths)
         ),

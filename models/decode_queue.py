@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from webrec.errors import BusyError, ConfigurationError, RunCancelled
 from webrec.models.decode_step import StepCache, step_of
 from webrec.models.draft import LOOKED_UP, draft_of
+from webrec.models.packed_attention import read_prompt
 from webrec.models.text_in_progress import LONGEST_DRAFT, TextInProgress, entropy_of
 from webrec.models.turns import turns_of
 
@@ -184,7 +185,7 @@ def _read(model: LlamaForCausalLM, text: TextInProgress, turns: Any) -> Any | No
     cache: Any = DynamicCache(config=model.config)
     with turns.take():
         ids = torch.tensor([list(text.prompt)], device=model.device)
-        logits = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1]
+        logits = read_prompt(model, ids, cache)
         text.take(int(logits.argmax()), float(entropy_of(logits)))
     return None if text.done else cache
 

@@ -28,11 +28,11 @@ _lock = threading.Lock()
 
 
 class Draft:
-    """A model's layers in 4 bits, its logits in 8. `passes`: how many it has made."""
+    """A model's layers in 4 bits, its logits in 8. `passes`: how many it has made; `tokens`: those that they read."""
 
     def __init__(self, model: LlamaForCausalLM) -> None:
         self._step = DecodeStep(model, _product)
-        self.passes = 0
+        self.passes = self.tokens = 0
 
     def write(self, text: TextInProgress, cache: StepCache) -> list[int]:
         """What may come next in `text`, at most `text.drafted` tokens, none after an end token; what `cache` holds is left as it was.
@@ -48,6 +48,7 @@ class Draft:
             last, begin = [*text.ids, *written][-1], cache.held
             logits, _ = self._step(torch.tensor([[last, *guess]]), cache)
             self.passes += 1
+            self.tokens += 1 + len(guess)
             for at, token in enumerate(logits[0].argmax(-1).tolist()):
                 written.append(token)
                 cache.held = begin + at + 1

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from webrec.models.decode_step import Watched
     from webrec.models.text_in_progress import StopReason
 
-FORMAT = "1"
+FORMAT = "2"
 """To be raised when decoding, or what is kept of it, changes."""
 
 

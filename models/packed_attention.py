@@ -1,8 +1,9 @@
 """Attention of candidates that are packed behind one prompt, without a mask over all of it.
 
-An explicit mask is slow on CPUs: it doubles what attention costs. So it is taken apart: the prompt's rows attend causally; a
-candidate's rows attend to the whole prompt, which needs no mask, and to their own candidate, which is small; both are joined
-by their log-sum-exp, which is exact: `softmax([a, b]) [V_a; V_b] = (e^{l_a} o_a + e^{l_b} o_b) / (e^{l_a} + e^{l_b})`.
+An explicit mask makes CPUs compute all that it hides. So it is taken apart, into blocks of rows: the prompt's rows attend causally, and
+what is dark to a whole block is left out; a candidate's rows attend to the whole prompt, which needs no mask, and to their own candidate,
+which is small, in one softmax. Both are plain matrix products, which CPUs multiply at their full rate in bfloat16 as well; torch's own
+kernel does not. Exact up to rounding.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _NAME = "webrec_packed"
 _LONGEST_OVER_SHORTEST = 2
+_ROWS = 64
+"""Rows of a block: few enough to leave out much and to stay in the processor's cache, enough for quick products."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,8 @@ class PackLayout:
 
 
 def taken_apart(device: torch.device) -> bool:
-    """Whether this torch hands out the log-sum-exp of attention on `device`: an internal operator, so looked for, not assumed."""
-    import torch
-
-    return device.type == "cpu" and hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu")
+    """Whether attention is taken apart on `device`: on a GPU many small products cost more than a mask."""
+    return device.type == "cpu"
 
 
 def for_packs(model: LlamaForCausalLM) -> Any:
@@ -78,6 +79,18 @@ def for_packs(model: LlamaForCausalLM) -> Any:
         own.self_attn = _view(layer.self_attn, config=config)
         decoder.layers._modules[name] = own
     return decoder
+
+
+def read_prompt(model: LlamaForCausalLM, ids: torch.Tensor, cache: Any) -> torch.Tensor:
+    """Logits of what follows `ids`, shape (1, tokens), all of whose keys and values `cache` holds thereafter; shape (vocabulary,)."""
+    if taken_apart(ids.device):
+        layout = PackLayout.of([], ids.shape[1], ids.device, model.dtype)
+        decoder = for_packs(model)
+        hidden = decoder(input_ids=ids, past_key_values=cache, use_cache=True, pack=layout).last_hidden_state
+        logits: torch.Tensor = model.lm_head(hidden[:, -1:])
+    else:
+        logits = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+    return logits[0, -1]
 
 
 def _view(module: Any, **changed: Any) -> Any:
@@ -104,10 +117,15 @@ def _attention(
 
     attend = torch.nn.functional.scaled_dot_product_attention
     prompt = query.shape[2] - pack.tokens
+    apart = taken_apart(query.device)
     parts = []
     if prompt:
-        k, v = key[:, :, :prompt], value[:, :, :prompt]
-        parts.append(attend(query[:, :, :prompt], k, v, is_causal=prompt > 1, scale=scaling, enable_gqa=True))
+        q, k, v = query[:, :, :prompt], key[:, :, :prompt], value[:, :, :prompt]
+        parts.append(
+            _causal(q, k, v, scaling)
+            if apart
+            else attend(q, k, v, is_causal=prompt > 1, scale=scaling, enable_gqa=True)
+        )
     if pack.tokens and pack.mask is not None:
         k, v = (t.repeat_interleave(module.num_key_value_groups, 1) for t in (key, value))
         parts.append(attend(query[:, :, prompt:], k, v, attn_mask=pack.mask, scale=scaling))
@@ -116,44 +134,66 @@ def _attention(
     return torch.cat(parts, 2).transpose(1, 2), None
 
 
+def _grouped(query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Tensor:
+    """Scaled queries by the key/value head that they read; shape (key/value heads, groups, rows, width)."""
+    return (query[0] * scaling).unflatten(0, (key.shape[1], -1))
+
+
+def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float) -> torch.Tensor:
+    """What each row reads of itself and those before it; shapes as in `_attention`, as many rows as columns."""
+    import torch
+
+    grouped = _grouped(query, key, scaling)
+    kv, groups, rows, width = grouped.shape
+    read = torch.empty_like(grouped)
+    later = torch.ones(_ROWS, _ROWS, dtype=torch.bool, device=query.device).triu(1)
+    for begin in range(0, rows, _ROWS):
+        end = min(begin + _ROWS, rows)
+        own = grouped[:, :, begin:end].reshape(kv, -1, width)
+        scores = torch.bmm(own, key[0, :, :end].mT)
+        by_row = scores.view(kv, groups, end - begin, end)
+        by_row[..., begin:].masked_fill_(later[: end - begin, : end - begin], -torch.inf)
+        read[:, :, begin:end] = torch.bmm(scores.softmax(-1), value[0, :, :end]).view(kv, groups, -1, width)
+    return read.view(query.shape)
+
+
 def _packed(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pack: PackLayout, scaling: float
 ) -> torch.Tensor:
     """What the candidates' rows read: of the prompt, and of themselves."""
     import torch
 
-    kv, before, width = key.shape[1], key.shape[2] - pack.tokens, query.shape[-1]
-    query = query[0].reshape(kv, -1, *query.shape[2:])  # (key/value heads, groups, tokens, width)
-    read, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query.flatten(1, 2)[None], key[:, :, :before], value[:, :, :before], scale=scaling
-    )
-    read, weight = (
-        read.view(query.shape),
-        weight.view(query.shape[:-1]).to(torch.promote_types(query.dtype, torch.float32)),
-    )
-    own_key, own_value = key[0, :, before:], value[0, :, before:]
+    grouped, before = _grouped(query, key, scaling), key.shape[2] - pack.tokens
+    read = torch.empty_like(grouped)
     for at, real in pack.groups:
-        candidates, longest = at.shape
-        flat = at.flatten()
-        q = (
-            query[:, :, flat].view(*query.shape[:2], *at.shape, width).transpose(1, 2)
-        )  # (kv, candidates, groups, longest, width)
-        k = own_key[:, flat].view(kv * candidates, longest, width)
-        v = own_value[:, flat].view(kv * candidates, longest, width)
-        later = torch.ones(longest, longest, dtype=torch.bool, device=at.device).triu(1)
-        scores = torch.bmm(q.reshape(kv * candidates, -1, width), k.mT).to(weight.dtype) * scaling
-        scores.view(*q.shape[:-1], longest).masked_fill_(later, -torch.inf)
-        own_weight = scores.logsumexp(-1)
-        own = torch.bmm((scores - own_weight[..., None]).exp().to(v.dtype), v)
-        kept, place = real.flatten(), flat[real.flatten()]
-        own, own_weight = (
-            t.view(kv, candidates, -1, longest, *t.shape[2:]).transpose(1, 2).flatten(2, 3)[:, :, kept]
-            for t in (own, own_weight)
-        )
-        share = (own_weight - weight[:, :, place]).sigmoid()[..., None].to(own.dtype)
-        read[:, :, place] = torch.lerp(read[:, :, place], own, share)
-    joined: torch.Tensor = read.flatten(0, 1)[None]
-    return joined
+        few = max(1, _ROWS // at.shape[1])
+        for begin in range(0, len(at), few):
+            own, kept = at[begin : begin + few], real[begin : begin + few].flatten()
+            read[:, :, own.flatten()[kept]] = _candidates(grouped, key[0], value[0], before, own)[:, :, kept]
+    return read.view(query.shape)
+
+
+def _candidates(
+    grouped: torch.Tensor, key: torch.Tensor, value: torch.Tensor, before: int, at: torch.Tensor
+) -> torch.Tensor:
+    """What the rows `at`, shape (candidates, longest), read; shape (key/value heads, groups, candidates · longest, width)."""
+    import torch
+
+    kv, groups, _, width = grouped.shape
+    candidates, longest = at.shape
+    flat = at.flatten()
+    q = (
+        grouped[:, :, flat].view(kv, groups, *at.shape, width).transpose(1, 2)
+    )  # (kv, candidates, groups, longest, width)
+    k, v = (t[:, before:][:, flat].view(kv * candidates, longest, width) for t in (key, value))
+    of_prompt = torch.bmm(q.reshape(kv, -1, width), key[:, :before].mT)
+    of_own = torch.bmm(q.reshape(kv * candidates, -1, width), k.mT)
+    later = torch.ones(longest, longest, dtype=torch.bool, device=at.device).triu(1)
+    of_own.view(-1, groups, longest, longest).masked_fill_(later, -torch.inf)
+    weights = torch.cat([of_prompt, of_own.view(kv, -1, longest)], -1).softmax(-1)
+    mine = weights[..., before:].reshape(of_own.shape)
+    read = torch.bmm(weights[..., :before], value[:, :before]).view_as(q) + torch.bmm(mine, v).view_as(q)
+    return read.transpose(1, 2).flatten(2, 3)
 
 
 def _mask(lengths: Sequence[int], before: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:

@@ -44,7 +44,9 @@ def test_the_floor_counts_every_product_once(backbone: Backbone) -> None:
     assert work.reading(machine, 3, 2, behind=2, own=3) == linear + work.attention * (6 + 6 + 3)
     slow = Machine(flops=1e30, bandwidth=2.0)
     assert work.reading(slow, 3, 1) == work.pass_bytes / 2
-    assert work.writing(slow, 7, 100) == pytest.approx(7 * work.pass_bytes / 2)
+    assert work.writing(slow, 7, 20, 100) == pytest.approx(7 * work.pass_bytes / 2)
+    every = 2 * (work.weights + work.vocabulary) + 100 * work.attention
+    assert work.writing(machine, 7, 20, 100) == pytest.approx(20 * every)  # bound by arithmetic
 
 
 def test_the_machine_is_measured() -> None:
@@ -57,8 +59,9 @@ def test_the_machine_is_measured() -> None:
 def test_the_path_once(backbone: Backbone) -> None:
     written: list[int] = []
 
-    def other(prompt: object, tokens: int) -> None:
+    def other(prompt: object, tokens: int) -> int:
         written.append(tokens)
+        return tokens
 
     report = measure_path(backbone, 1, others={"of a test": other}, say=lambda _: None)
     assert written == [128]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import DynamicCache
 
 from webrec.models import packed_attention
 from webrec.models.backbone import Backbone
-from webrec.models.packed_attention import PackLayout, for_packs
+from webrec.models.packed_attention import PackLayout, for_packs, read_prompt
 from webrec.models.scoring import score_candidates
 
 CPU = torch.device("cpu")
@@ -48,9 +50,10 @@ def seen_by(lengths: list[int], prompt: int, cached: int) -> torch.Tensor:
     kv_heads=st.sampled_from([1, 2, 3]),
     groups=st.sampled_from([1, 3]),
     taken_apart=st.booleans(),
+    block=st.sampled_from([1, 3, 64]),
 )
 def test_equals_the_reference(
-    lengths: list[int], before: int, cached: bool, kv_heads: int, groups: int, taken_apart: bool
+    lengths: list[int], before: int, cached: bool, kv_heads: int, groups: int, taken_apart: bool, block: int
 ) -> None:
     prompt = 0 if cached and sum(lengths) else before
     before_pass = before - prompt
@@ -62,10 +65,11 @@ def test_equals_the_reference(
     with pytest.MonkeyPatch.context() as patch:
         if not taken_apart:
             patch.setattr(packed_attention, "taken_apart", lambda _: False)
+        patch.setattr(packed_attention, "_ROWS", block)
         layout = PackLayout.of(lengths, before, CPU, query.dtype)
-    assert (layout.mask is None) == taken_apart
-    module = SimpleNamespace(num_key_value_groups=groups)
-    read, weights = packed_attention._attention(module, query, key, value, None, 16**-0.5, layout)
+        assert (layout.mask is None) == taken_apart
+        module = SimpleNamespace(num_key_value_groups=groups)
+        read, weights = packed_attention._attention(module, query, key, value, None, 16**-0.5, layout)
     assert weights is None
     expected = reference(query, key, value, seen_by(lengths, prompt, before_pass))
     assert torch.allclose(read[0].double(), expected, atol=1e-5)
@@ -80,6 +84,23 @@ def test_scores_are_the_same_where_attention_cannot_be_taken_apart(
     for pack_tokens in (4, 512):
         got = [c.total for c in score_candidates(backbone, prompt, candidates, pack_tokens=pack_tokens)]
         assert got == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_prompt_is_read_as_the_model_reads_it(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    monkeypatch.setattr(packed_attention, "taken_apart", lambda _: apart)
+    model = deepcopy(backbone.model).double()
+    ids = torch.arange(5, 5 + 150)[None] % 30  # more than two blocks of rows
+    cache, plain = (DynamicCache(config=model.config) for _ in range(2))
+    with torch.inference_mode():
+        logits = read_prompt(model, ids, cache)
+        expected = model(ids, past_key_values=plain, use_cache=True).logits[0, -1]
+    torch.testing.assert_close(logits, expected)
+    for one, other in zip(cache.layers, plain.layers, strict=True):
+        torch.testing.assert_close(one.keys, other.keys)
+        torch.testing.assert_close(one.values, other.values)
 
 
 def test_the_model_stays_as_it_was(backbone: Backbone) -> None:
