@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx
 
+from webrec.allocator import share_memory
+from webrec.eval.bench_allocator import measure_allocator
 from webrec.eval.bench_cold import measure_cold
 from webrec.eval.bench_heads import HEADS, LENGTHS, growth, llama_7b, measure_growth, measure_heads
 from webrec.eval.bench_index import SIZES, measure_index
@@ -27,9 +29,9 @@ from webrec.models.config import BackboneConfig
 from webrec.models.decoding import decode_greedily
 
 ROUNDS = 5
-PARTS = ("path", "cold", "memory", "score", "train", "heads", "index", "actors")
+PARTS = ("path", "cold", "memory", "score", "train", "heads", "index", "actors", "allocator")
 ALWAYS = PARTS[:6]
-"""What is measured unless one part is asked for: index needs pages, and actors take a quarter of an hour."""
+"""What is measured unless one part is asked for: index needs pages, actors take a quarter of an hour, and the allocator's limits are one library's."""
 
 
 def _path(chosen: argparse.Namespace, backbone: Backbone) -> dict[str, Any]:
@@ -56,9 +58,9 @@ def _write_elsewhere(url: str, prompt: Sequence[int], tokens: int) -> int:
     return tokens
 
 
-def _score(chosen: argparse.Namespace) -> list[dict[str, Any]]:
+def _score(chosen: argparse.Namespace, backbone: Backbone) -> list[dict[str, Any]]:
     prompts = [n for n in PROMPTS if n <= chosen.max_tokens]
-    return measure_scoring(get_backbone(BackboneConfig(dtype="float32")), chosen.rounds, prompts, say=_say)
+    return measure_scoring(backbone, chosen.rounds, prompts, say=_say)
 
 
 def _with_a_model(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def _with_a_model(chosen: argparse.Namespace) -> dict[str, Any]:
         "path": lambda backbone: _path(chosen, backbone),
         "cold": lambda _: measure_cold(min(chosen.rounds, 3), dtype=chosen.dtype, say=_say),
         "memory": lambda backbone: measure_memory(backbone, say=_say),
-        "score": lambda _: _score(chosen),
+        "score": lambda backbone: _score(chosen, backbone),
         "train": lambda _: measure_training(chosen.rounds, say=_say),
     }
     for name, part in parts.items():
@@ -105,13 +107,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements of each ratio (default: %(default)s)")
     parser.add_argument(
-        "--only", nargs="+", choices=PARTS, help="measure these parts only (default: all but index and actors)"
+        "--only",
+        nargs="+",
+        choices=PARTS,
+        help="measure these parts only (default: all but index, actors and allocator)",
     )
     parser.add_argument(
         "--dtype",
         choices=("auto", "float32", "bfloat16"),
         default="auto",
-        help="number format of the backbone for path, cold, memory and heads (default: %(default)s)",
+        help="number format of the backbone for path, cold, memory, score and heads (default: %(default)s)",
     )
     parser.add_argument(
         "--max-tokens", type=int, default=max(LENGTHS), help="longest prompt for score and heads (default: %(default)s)"
@@ -133,6 +138,7 @@ def main() -> None:
         "--output", type=Path, help="file to write the result to, as JSON; path puts a picture beside it"
     )
     chosen = parser.parse_args()
+    share_memory()  # as the command does
     if chosen.only is None:
         chosen.only = [*ALWAYS, *(["index"] if chosen.pages is not None else [])]
     if "index" in chosen.only and chosen.pages is None:
@@ -151,6 +157,9 @@ def main() -> None:
         report |= provenance("torch", "ray")
         report["versions"] |= versions
         report["actors"] = rows
+    if "allocator" in chosen.only:
+        report |= provenance("torch")
+        report["allocator"] = measure_allocator(chosen.rounds, say=_say)
     text = json.dumps(report, indent=1)
     print(text)
     if chosen.output is not None:

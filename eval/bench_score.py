@@ -2,7 +2,7 @@
 
     make bench ARGS="--only score --output eval/results/bench_score.json"
 
-float32, one thread, random tokens, the default backbone. The plain forward has logits for the title tokens only, as ours does. One
+One thread, random tokens, the default backbone. The plain forward has logits for the title tokens only, as ours does. One
 by one is measured on a few candidates and multiplied: nothing of one candidate helps the next.
 """
 

@@ -17,23 +17,42 @@ _GOALS = (
 )
 
 
-def goals_table(path: Mapping[str, Any], score: Mapping[str, Any]) -> str:
-    """What was aimed at, what was measured, and whether that is enough."""
-    worst = max((row["packed_over_plain"] for row in score["score"]), key=lambda row: row["median"])
-    rows = [("packed scoring over one plain forward, the worst of all lengths", worst, "<=", 1.15)]
-    rows += [(name, path["ratios"][key], sign, goal) for name, key, sign, goal in _GOALS if key in path["ratios"]]
-    lines = ["| | goal | measured | reached |", "| --- | --- | --- | --- |"]
-    for name, row, sign, goal in rows:
-        reached = row["median"] >= goal if sign == ">=" else row["median"] <= goal
-        bound = "at least" if sign == ">=" else "at most"
-        lines.append(f"| {name} | {bound} {goal} | {spread(row)} | {'yes' if reached else 'no'} |")
+Ratios = Mapping[str, Mapping[str, Any]]
+"""Reports of one bench by number format."""
+
+
+def goals_table(paths: Ratios, scores: Ratios) -> str:
+    """What was aimed at, what was measured in each number format, and whether that is enough."""
+    rows: list[tuple[str, str, float, list[Mapping[str, Any] | None]]] = []
+    worst = [
+        max((row["packed_over_plain"] for row in score["score"]), key=lambda row: row["median"])
+        for score in scores.values()
+    ]
+    rows.append(("packed scoring over one plain forward, the worst of all lengths", "<=", 1.15, [*worst]))
+    rows += [
+        (name, sign, goal, [path["ratios"].get(key) for path in paths.values()]) for name, key, sign, goal in _GOALS
+    ]
+    lines = [f"| | goal | {' | '.join(paths)} |", "| --- | --- |" + " --- |" * len(paths)]
+    for name, sign, goal, measured in rows:
+        if any(row is not None for row in measured):
+            bound = "at least" if sign == ">=" else "at most"
+            lines.append(f"| {name} | {bound} {goal} | {' | '.join(_reached(row, sign, goal) for row in measured)} |")
     return "\n".join(lines) + "\n"
 
 
-def ratios_table(path: Mapping[str, Any]) -> str:
-    """All ratios."""
-    lines = ["| ratio | median (least-greatest) |", "| --- | --- |"]
-    lines += [f"| {name} | {spread(row)} |" for name, row in path["ratios"].items()]
+def _reached(row: Mapping[str, Any] | None, sign: str, goal: float) -> str:
+    if row is None:
+        return ""
+    reached = row["median"] >= goal if sign == ">=" else row["median"] <= goal
+    return f"{spread(row)}: {'yes' if reached else 'no'}"
+
+
+def ratios_table(paths: Ratios) -> str:
+    """All ratios in each number format."""
+    lines = [f"| ratio | {' | '.join(paths)} |", "| --- |" + " --- |" * len(paths)]
+    for name in dict.fromkeys(name for path in paths.values() for name in path["ratios"]):
+        cells = [path["ratios"].get(name) for path in paths.values()]
+        lines.append(f"| {name} | {' | '.join('' if row is None else spread(row) for row in cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,6 @@
 """Many users in one process: users a second against what the measured decoding and forward rates allow, and memory.
 
-    MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=16777216 python -m webrec.eval.bench_users --output eval/results/bench_users.json
+    python -m webrec.eval.bench_users --output eval/results/bench_users.json
 
 One thread, and processor time, not the clock: other work on the machine does not count. The computed pace takes for each user one
 forward over the question, the tokens written at the rate of sixteen texts at a time, and one forward over prompt and titles.
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from webrec.allocator import share_memory
 from webrec.api import CONCURRENCY, arecommend_many
 from webrec.eval.bench_load import requests_of
 from webrec.eval.provenance import provenance
@@ -176,6 +177,7 @@ def main() -> None:
     parser.add_argument("--backbone", help="as in the settings; two layers of random weights if not given")
     parser.add_argument("--output", type=Path, help="JSON file whose row of this backbone is replaced")
     chosen = parser.parse_args()
+    share_memory()  # as the command does
     with tempfile.TemporaryDirectory() as folder:
         backbone = chosen.backbone or str(write_small_backbone(Path(folder) / "small"))
         settings = {

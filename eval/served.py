@@ -14,14 +14,15 @@ from typing import Any
 
 import httpx
 
+from webrec.allocator import LIMITS
+
 _ROOT = Path(__file__).parents[1]
 _ENVIRONMENT = {
     "LANGGRAPH_CLI_NO_ANALYTICS": "1",
     "LANGGRAPH_NO_VERSION_CHECK": "true",
     "LANGSMITH_TRACING": "false",
     "GOMP_SPINCOUNT": "10000",
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_MMAP_THRESHOLD_": "16777216",
+    **{name: str(value) for name, (_, value) in LIMITS.items()},
 }
 
 

@@ -69,7 +69,7 @@ def test_the_path_once(backbone: Backbone) -> None:
     assert report["wholes"]["webrec"]["median"] == 1
     assert set(SYSTEMS) < set(report["shares"])
     assert "decoder of a test over reasoning" in report["ratios"]
-    assert len(ratios_table(report).splitlines()) == len(report["ratios"]) + 2
+    assert len(ratios_table({"float32": report, "bfloat16": report}).splitlines()) == len(report["ratios"]) + 2
     assert len(shares_table(report).splitlines()) > 5
     ElementTree.fromstring(picture(report["shares"]))
 
@@ -87,8 +87,11 @@ def test_goals_are_reached_or_not() -> None:
         (good, [True, False, False, True, True, True]),
         (bad, [False, True, True, False, False, False]),
     ]:
-        lines = goals_table({"ratios": dict.fromkeys(names, row)}, {"score": [{"packed_over_plain": row}]}).splitlines()
-        assert [line.endswith("| yes |") for line in lines[2:]] == reached
+        path, score = {"ratios": dict.fromkeys(names, row)}, {"score": [{"packed_over_plain": row}]}
+        lines = goals_table({"float32": path, "bfloat16": {"ratios": {}}}, {"float32": score}).splitlines()
+        assert lines[0] == "| | goal | float32 | bfloat16 |"
+        assert [": yes |" in line for line in lines[2:]] == reached
+        assert all(line.count(": ") >= 1 for line in lines[2:])
 
 
 def test_scoring_once(backbone: Backbone) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import io
 import os
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 from webrec import __version__
+from webrec.allocator import share_memory
 from webrec.cli.crowd import crowd
 from webrec.cli.data import data
 from webrec.cli.demo import demo
@@ -25,10 +25,6 @@ from webrec.cli.train import train
 from webrec.errors import InputError, WebRecError
 from webrec.tools.text_safety import clean
 
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
-"""Their names in glibc's malloc.h."""
-
-_MMAP_BYTES = 16 * 2**20
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 """What an operating system says of a disk that takes no more."""
 
@@ -69,24 +65,8 @@ def main() -> None:
     # Read by OpenMP when torch is first imported. By default its waiting threads spin so long that one other busy
     # process makes decoding several times slower; this little costs nothing on a quiet machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    _share_memory()
+    share_memory()
 
 
 for command in (recommend, demo, train, data, crowd, evaluate, report, searches, doctor, mcp):
     main.add_command(command)
-
-
-def _share_memory() -> None:
-    """Let all threads allocate from two arenas, and give what is large back to the system when it is freed.
-
-    glibc's default of eight arenas a core keeps what each thread's tensors once took, and it soon keeps tensors of up to 32 MB as well.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is None:  # other C libraries have none
-        return
-    for option, variable, value in (
-        (_M_ARENA_MAX, "MALLOC_ARENA_MAX", 2),
-        (_M_MMAP_THRESHOLD, "MALLOC_MMAP_THRESHOLD_", _MMAP_BYTES),
-    ):
-        if variable not in os.environ:
-            mallopt(option, value)
