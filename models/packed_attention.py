@@ -87,10 +87,11 @@ def read_prompt(model: LlamaForCausalLM, ids: torch.Tensor, cache: Any) -> torch
         layout = PackLayout.of([], ids.shape[1], ids.device, model.dtype)
         decoder = for_packs(model)
         hidden = decoder(input_ids=ids, past_key_values=cache, use_cache=True, pack=layout).last_hidden_state
-        logits: torch.Tensor = model.lm_head(hidden[:, -1:])
     else:
-        logits = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
-    return logits[0, -1]
+        hidden = model.model(input_ids=ids, past_key_values=cache, use_cache=True).last_hidden_state
+    # A matrix: of a slice of three dimensions torch multiplies by a copy of the whole vocabulary.
+    logits: torch.Tensor = model.lm_head(hidden[0, -1:])
+    return logits[0]
 
 
 def _view(module: Any, **changed: Any) -> Any:

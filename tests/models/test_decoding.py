@@ -57,7 +57,7 @@ def scripted(backbone: Backbone, script: Sequence[int]) -> Backbone:
         def forward(self, hidden: torch.Tensor) -> torch.Tensor:
             read = (torch.nn.functional.normalize(hidden, dim=-1) @ directions.T).argmax(-1)
             logits = torch.full((*hidden.shape[:-1], len(directions)), -torch.inf)
-            written = torch.tensor([[after.get(token, 0) for token in row] for row in read.tolist()])
+            written = torch.tensor([after.get(token, 0) for token in read.flatten().tolist()]).view(read.shape)
             return logits.scatter_(-1, written[..., None], 0.0)
 
     model.lm_head = Script()
