@@ -68,16 +68,17 @@ def shares_table(path: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def scoring_table(score: Mapping[str, Any], before: Mapping[str, Any]) -> str:
-    """Packed scoring at each length, now and before attention was taken apart."""
+def scoring_table(scores: Ratios, before: Mapping[str, Any]) -> str:
+    """Packed scoring at each length in each number format; `before`: in float32, before attention was taken apart."""
     older = {(row["prompt"], row["title"]): row["packed_over_plain"] for row in before["score"]}
     lines = [
-        "| prompt, tokens | titles, tokens | packed over one plain forward | before | one by one over packed | rounds |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| format | prompt, tokens | titles, tokens | packed over one plain forward | before | one by one over packed | rounds |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for row in score["score"]:
-        was = older.get((row["prompt"], row["title"]))
+    for dtype, row in ((dtype, row) for dtype, score in scores.items() for row in score["score"]):
+        was = older.get((row["prompt"], row["title"])) if dtype == before["dtype"] else None
         cells = [
+            dtype,
             f"{row['prompt']:,}",
             str(row["title"]),
             spread(row["packed_over_plain"], 3),

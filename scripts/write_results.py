@@ -13,6 +13,7 @@ from webrec.eval import (
     approximation,
     attacks,
     bench_actors,
+    bench_allocator,
     bench_decoder,
     bench_index,
     bench_load,
@@ -156,6 +157,16 @@ def shorter(table: Table) -> Table:
     return Table(table.title, tuple(table.heads[n] for n in wanted), rows, table.note.partition(" Chance:")[0])
 
 
+def _by_format(name: str) -> dict[str, dict[str, Any]]:
+    """The reports of one bench, by the number format that each tells."""
+    reports = (_report(f"{name}.json"), _report(f"{name}_bfloat16.json"))
+    return {report["dtype"]: report for report in reports}
+
+
+def _paths() -> dict[str, dict[str, Any]]:
+    return {dtype: report["path"] for dtype, report in _by_format("bench_path").items()}
+
+
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "head.md": {
         "learning": lambda: head_learning.table(_report("head_learning.json")),
@@ -198,12 +209,13 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "train": lambda: bench_train.training_table(_report("bench_train.json")),
         "limits": lambda: reasoning_limit.limits_table(_report("reasoning_limit.json")),
         "int8": lambda: approximation.approximation_table(_report("int8.json")),
-        "goals": lambda: bench_tables.goals_table(_report("bench_path.json")["path"], _report("bench_score.json")),
+        "goals": lambda: bench_tables.goals_table(_paths(), _by_format("bench_score")),
         "shares": lambda: bench_tables.shares_table(_report("bench_path.json")["path"]),
-        "ratios": lambda: bench_tables.ratios_table(_report("bench_path.json")["path"]),
+        "ratios": lambda: bench_tables.ratios_table(_paths()),
         "scoring": lambda: bench_tables.scoring_table(
-            _report("bench_score.json"), _report("bench_score_two_passes.json")
+            _by_format("bench_score"), _report("bench_score_two_passes.json")
         ),
+        "allocator": lambda: bench_allocator.allocator_table(_report("bench_allocator.json")["allocator"]),
     },
     "serving.md": {
         "load": lambda: bench_load.load_table(_report("bench_load.json")),

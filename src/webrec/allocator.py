@@ -10,19 +10,19 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Their names in glibc's malloc.h."""
 
 LIMITS = {
-    "MALLOC_ARENA_MAX": (_M_ARENA_MAX, 2),
+    "MALLOC_ARENA_MAX": (_M_ARENA_MAX, 1),
     "MALLOC_MMAP_THRESHOLD_": (_M_MMAP_THRESHOLD, 16 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": (_M_TRIM_THRESHOLD, 256 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": (_M_TRIM_THRESHOLD, 64 * 2**20),
 }
 """By the variable that sets it for a new process: glibc's option, and its value."""
 
 
 def share_memory() -> None:
-    """Let all threads allocate from two arenas, and give what is large back to the system when it is freed.
+    """Let all threads allocate from one arena, and give what is large back to the system when it is freed.
 
     glibc's default of eight arenas a core keeps what each thread's tensors once took, and it soon keeps tensors of up to 32 MB as well.
     Once one of its limits is set glibc adapts none of them: without a limit for trimming, every freed tensor would go back to the system
-    and its pages would be made anew for the next one, which costs a fifth of a forward pass and more.
+    and its pages would be made anew for the next one, which costs a fifth of a forward pass and more (docs/performance.md).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:  # other C libraries have none

@@ -97,9 +97,11 @@ def test_goals_are_reached_or_not() -> None:
 def test_scoring_once(backbone: Backbone) -> None:
     rows = measure_scoring(backbone, 2, [30], [3], say=lambda _: None)
     assert rows[0]["packed_over_plain"]["rounds"] == 2
-    lines = scoring_table({"score": rows}, {"score": rows}).splitlines()
-    assert lines[2].startswith("| 30 | 3 | ")
-    assert lines[2].count(spread(rows[0]["packed_over_plain"], 3)) >= 2
+    report = {"dtype": "float32", "score": rows}
+    lines = scoring_table({"float32": report, "bfloat16": report}, report).splitlines()
+    assert lines[2].startswith("| float32 | 30 | 3 | ")
+    assert lines[3].startswith("| bfloat16 | 30 | 3 | ")
+    assert [line.count(spread(rows[0]["packed_over_plain"], 3)) for line in lines[2:]] == [2, 1]
 
 
 def test_a_summary_says_its_spread() -> None:
