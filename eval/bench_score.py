@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from webrec.models.backbone import Backbone
@@ -95,6 +95,6 @@ def summary(values: Sequence[float]) -> dict[str, float]:
     }
 
 
-def spread(row: dict[str, Any], digits: int = 2) -> str:
+def spread(row: Mapping[str, Any], digits: int = 2) -> str:
     """A `summary` as text: the median, and the extremes."""
     return f"{row['median']:.{digits}f} ({row['least']:.{digits}f}-{row['greatest']:.{digits}f})"

@@ -137,7 +137,7 @@ def _attention(
 
 def _grouped(query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Tensor:
     """Scaled queries by the key/value head that they read; shape (key/value heads, groups, rows, width)."""
-    return (query[0] * scaling).unflatten(0, (key.shape[1], -1))
+    return (query[0] * scaling).view(key.shape[1], -1, *query.shape[2:])
 
 
 def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float) -> torch.Tensor:
