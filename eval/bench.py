@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from webrec.allocator import share_memory
+from webrec.allocator import limit_allocator
 from webrec.eval.bench_allocator import measure_allocator
 from webrec.eval.bench_cold import measure_cold
 from webrec.eval.bench_heads import HEADS, LENGTHS, growth, llama_7b, measure_growth, measure_heads
@@ -138,7 +138,7 @@ def main() -> None:
         "--output", type=Path, help="file to write the result to, as JSON; path puts a picture beside it"
     )
     chosen = parser.parse_args()
-    share_memory()  # as the command does
+    limit_allocator()  # as the command does
     if chosen.only is None:
         chosen.only = [*ALWAYS, *(["index"] if chosen.pages is not None else [])]
     if "index" in chosen.only and chosen.pages is None:
@@ -158,7 +158,9 @@ def main() -> None:
         report["versions"] |= versions
         report["actors"] = rows
     if "allocator" in chosen.only:
-        report |= provenance("torch")
+        versions = report.get("versions", {})
+        report |= {**provenance("torch"), "rounds": chosen.rounds}
+        report["versions"] |= versions
         report["allocator"] = measure_allocator(chosen.rounds, say=_say)
     text = json.dumps(report, indent=1)
     print(text)

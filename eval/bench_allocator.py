@@ -35,11 +35,11 @@ print(json.dumps(min(seconds[1:])))
 """
 TOKENS = 1800
 FORMATS = ("float32", "bfloat16")
-_UNTRIMMED = "MALLOC_TRIM_THRESHOLD_"
+_TRIM = "MALLOC_TRIM_THRESHOLD_"
 _SET = {name: str(value) for name, (_, value) in LIMITS.items()}
 WAYS: dict[str, dict[str, str]] = {
     "as webrec sets them": _SET,
-    "without a limit for trimming": {name: value for name, value in _SET.items() if name != _UNTRIMMED},
+    "without a limit for trimming": {name: value for name, value in _SET.items() if name != _TRIM},
     "glibc's own": {},
 }
 

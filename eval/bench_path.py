@@ -1,6 +1,6 @@
 """The whole path for one user, node by node, beside Hugging Face's way of the same steps, other systems, and the computed floor.
 
-    make bench ARGS="--only path --output eval/results/bench_path.json"
+    make bench ARGS="--only path --dtype float32 --output eval/results/bench_path.json"
 
 The packaged games example, whose reasoning fills its 128 tokens, on the packaged sample web. Searches are those of the first run,
 whatever the query, so that every system reads the same pages. Everything is measured in turns, round after round; a ratio is taken
@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from webrec.api import arecommend
@@ -26,6 +27,7 @@ from webrec.models.backbone import Backbone
 from webrec.models.decoding import decode_greedily
 from webrec.models.draft import draft_of
 from webrec.models.influence import influence
+from webrec.models.packed_attention import read_prompt
 from webrec.models.recent_influence import RecentInfluence
 from webrec.models.scoring import score_candidates
 from webrec.nodes.prompt import User, taste_prompt
@@ -106,7 +108,7 @@ def measure_path(
             "matrix_gflops": summary([machine.flops / 1e9 for machine in machines]),
             "memory_gb_per_s": summary([machine.bandwidth / 1e9 for machine in machines]),
         },
-        **_ratios(runs, steps, floors),
+        **_ratios(runs, steps, floors, backbone.dtype),
     }
 
 
@@ -181,13 +183,15 @@ def _steps(
     seconds["attentions"] = read_attentions(backbone, question, ids)
     seconds["one by one"] = one_by_one(backbone, prompt, answers)
     seconds["plain reading"] = _timed(lambda: _read(backbone, [*question, *ids]))
-    seconds["reading the question"] = _timed(lambda: _read(backbone, question))
+    seconds["reading the question"] = _timed(lambda: _read_cached(backbone, question))
     seconds["two readings"] = sum(_timed(lambda: _read(backbone, question)) for _ in range(2))
     seconds["two in a batch"] = _timed(lambda: _read(backbone, question, rows=2))
     for name, writer in others.items():
-        began = time.perf_counter()
-        written = writer(question, len(ids))
-        seconds[f"decoder {name}"] = (time.perf_counter() - began) * len(ids) / written  # its text may be shorter
+        reading, all_written = _timed(partial(writer, question, 1)), list[int]()
+        whole = _timed(lambda writer=writer, to=all_written: to.append(writer(question, len(ids))))  # type: ignore[misc]
+        # Its text may be shorter than ours.
+        per_token = (whole - reading) / max(all_written[0] - 1, 1)
+        seconds[f"decoder {name}"] = reading + per_token * (len(ids) - 1)
     return seconds
 
 
@@ -195,6 +199,15 @@ def _timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def _read_cached(backbone: Backbone, ids: Sequence[int]) -> None:
+    """As decoding begins."""
+    import torch
+    from transformers import DynamicCache
+
+    with torch.inference_mode():
+        read_prompt(backbone.model, torch.tensor([list(ids)]), DynamicCache(config=backbone.model.config))
 
 
 def _read(backbone: Backbone, ids: Sequence[int], rows: int = 1) -> None:
@@ -224,8 +237,9 @@ def _floor(
 
 
 def _ratios(
-    runs: dict[str, list[dict[str, Any]]], steps: dict[str, list[float]], floors: list[dict[str, float]]
+    runs: dict[str, list[dict[str, Any]]], steps: dict[str, list[float]], floors: list[dict[str, float]], dtype: str
 ) -> dict[str, Any]:
+    """`dtype`: in which attentions and single candidates were computed, as ours were."""
     whole = [run["seconds"] for run in runs["webrec"]]
     other = {name: [run["seconds"] for run in runs[name]] for name in SYSTEMS}
     reason = [run["nodes"]["reason"] for run in runs["webrec"]]
@@ -240,19 +254,13 @@ def _ratios(
     def plus(*parts: Sequence[float]) -> list[float]:
         return [sum(values) for values in zip(*parts, strict=True)]
 
-    hugging_face = {
-        dtype: plus(steps[f"generate {dtype}"], steps["attentions"], steps["one by one"])
-        for dtype in ("float32", "bfloat16")
-    }
+    hugging_face = plus(steps[f"generate {dtype}"], steps["attentions"], steps["one by one"])
     headline = plus(steps["reason"], steps["extract"])
     ratios = {
         "generate(), float32, over reasoning": over(steps["generate float32"], steps["reason"]),
         "generate(), bfloat16, over reasoning": over(steps["generate bfloat16"], steps["reason"]),
-        "cold prompt to keywords, float32 generate() and attentions over ours": over(
-            plus(steps["generate float32"], steps["attentions"]), headline
-        ),
-        "cold prompt to keywords, bfloat16 generate() and attentions over ours": over(
-            plus(steps["generate bfloat16"], steps["attentions"]), headline
+        "cold prompt to keywords, generate() and attentions in the same format over ours": over(
+            plus(steps[f"generate {dtype}"], steps["attentions"]), headline
         ),
         "all layers' attentions over extraction in one pass": over(steps["attentions"], steps["extract, one pass"]),
         "extraction in one pass over a plain forward": over(steps["extract, one pass"], steps["plain reading"]),
@@ -273,8 +281,7 @@ def _ratios(
         "the whole over its floor with one pass a token": over(
             whole, least["question"], least["writing, one pass a token"], least["score"]
         ),
-        "Hugging Face's way, float32, over the whole": over(hugging_face["float32"], whole),
-        "Hugging Face's way, bfloat16, over the whole": over(hugging_face["bfloat16"], whole),
+        "Hugging Face's way, in the same format, over the whole": over(hugging_face, whole),
     }
     for name in steps:
         if name.startswith("decoder "):
@@ -289,8 +296,8 @@ def _ratios(
         for name, system in runs.items()
     }
     bars = {
-        "Hugging Face's way, float32": {
-            "reason": summary([s / middle for s in steps["generate float32"]]),
+        f"Hugging Face's way, {dtype}": {
+            "reason": summary([s / middle for s in steps[f"generate {dtype}"]]),
             "extract": summary([s / middle for s in steps["attentions"]]),
             "score": summary([s / middle for s in steps["one by one"]]),
         },

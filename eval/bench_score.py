@@ -1,6 +1,6 @@
 """Packed scoring beside one plain forward over as many tokens, and beside one forward a candidate as Hugging Face would have it.
 
-    make bench ARGS="--only score --output eval/results/bench_score.json"
+    make bench ARGS="--only score --dtype float32 --output eval/results/bench_score.json"
 
 One thread, random tokens, the default backbone. The plain forward has logits for the title tokens only, as ours does. One
 by one is measured on a few candidates and multiplied: nothing of one candidate helps the next.
@@ -21,7 +21,6 @@ from webrec.models.threads import torch_threads
 CANDIDATES = 20
 TITLES = (8, 20, 40)
 PROMPTS = (800, 2000, 6000)
-_LONG = 4000
 
 
 def measure_scoring(
@@ -71,8 +70,6 @@ def _cell(backbone: Backbone, rounds: int, prompt_tokens: int, title_tokens: int
     with torch.inference_mode():
         for number in range(rounds + 1):
             for way in ways:  # in turns, so that a noisy machine hits all of them
-                if not number and prompt_tokens > _LONG:
-                    continue  # what warming up saves does not show beside half a minute
                 began = time.perf_counter()
                 way()
                 if number:

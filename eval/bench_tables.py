@@ -17,11 +17,11 @@ _GOALS = (
 )
 
 
-Ratios = Mapping[str, Mapping[str, Any]]
+Reports = Mapping[str, Mapping[str, Any]]
 """Reports of one bench by number format."""
 
 
-def goals_table(paths: Ratios, scores: Ratios) -> str:
+def goals_table(paths: Reports, scores: Reports) -> str:
     """What was aimed at, what was measured in each number format, and whether that is enough."""
     rows: list[tuple[str, str, float, list[Mapping[str, Any] | None]]] = []
     worst = [
@@ -47,7 +47,7 @@ def _reached(row: Mapping[str, Any] | None, sign: str, goal: float) -> str:
     return f"{spread(row)}: {'yes' if reached else 'no'}"
 
 
-def ratios_table(paths: Ratios) -> str:
+def ratios_table(paths: Reports) -> str:
     """All ratios in each number format."""
     lines = [f"| ratio | {' | '.join(paths)} |", "| --- |" + " --- |" * len(paths)]
     for name in dict.fromkeys(name for path in paths.values() for name in path["ratios"]):
@@ -68,7 +68,7 @@ def shares_table(path: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def scoring_table(scores: Ratios, before: Mapping[str, Any]) -> str:
+def scoring_table(scores: Reports, before: Mapping[str, Any]) -> str:
     """Packed scoring at each length in each number format; `before`: in float32, before attention was taken apart."""
     older = {(row["prompt"], row["title"]): row["packed_over_plain"] for row in before["score"]}
     lines = [

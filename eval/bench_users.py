@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from webrec.allocator import share_memory
+from webrec.allocator import limit_allocator
 from webrec.api import CONCURRENCY, arecommend_many
 from webrec.eval.bench_load import requests_of
 from webrec.eval.provenance import provenance
@@ -28,6 +28,7 @@ from webrec.eval.small_backbone import write_small_backbone
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.models.decoding import decode_together
+from webrec.models.packed_attention import read_prompt
 from webrec.models.threads import torch_threads
 from webrec.nodes.context import make_context
 from webrec.nodes.prompt import user_of
@@ -113,6 +114,7 @@ def _rates(
 ) -> dict[str, float]:
     """Seconds of processor time for a user's plain forwards, and tokens written a second by sixteen texts together."""
     import torch
+    from transformers import DynamicCache
 
     context = make_context(settings)
     strategy = strategy_of(context, BUILTIN)
@@ -129,7 +131,7 @@ def _rates(
         began = time.process_time()
         with torch.inference_mode():
             for text in texts:
-                backbone.model(input_ids=torch.tensor([list(text)]), use_cache=False, logits_to_keep=1)
+                read_prompt(backbone.model, torch.tensor([list(text)]), DynamicCache(config=backbone.model.config))
         return (time.process_time() - began) / len(texts)
 
     def written(limit: int) -> tuple[int, float]:
@@ -177,7 +179,7 @@ def main() -> None:
     parser.add_argument("--backbone", help="as in the settings; two layers of random weights if not given")
     parser.add_argument("--output", type=Path, help="JSON file whose row of this backbone is replaced")
     chosen = parser.parse_args()
-    share_memory()  # as the command does
+    limit_allocator()  # as the command does
     with tempfile.TemporaryDirectory() as folder:
         backbone = chosen.backbone or str(write_small_backbone(Path(folder) / "small"))
         settings = {

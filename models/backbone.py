@@ -183,7 +183,11 @@ def _resolve(config: BackboneConfig) -> tuple[str, str]:
 
 
 def number_format(config: BackboneConfig) -> str:
-    """What `auto` and the like come to on this machine, as in `bfloat16 on cpu`. Loads nothing; raises as `get_backbone` does."""
+    """What `auto` and the like come to on this machine, as in `bfloat16 on cpu`. Loads nothing.
+
+    Raises `MissingExtraError` without torch, `ConfigurationError` for a device or format that is not there.
+    """
+    require_model_extra()
     device = _device(config.device)
     dtype = str(_loading_dtype(config.dtype, device)).removeprefix("torch.")
     return f"{'int8' if config.dtype == 'int8' else dtype} on {device.type}"

@@ -3,7 +3,7 @@
 An explicit mask makes CPUs compute all that it hides. So it is taken apart, into blocks of rows: the prompt's rows attend causally, and
 what is dark to a whole block is left out; a candidate's rows attend to the whole prompt, which needs no mask, and to their own candidate,
 which is small, in one softmax. Both are plain matrix products, which CPUs multiply at their full rate in bfloat16 as well; torch's own
-kernel does not. Exact up to rounding.
+kernel does not. Exact up to rounding in float32; in bfloat16 scores are rounded before the softmax, as in transformers' plain products.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def for_packs(model: LlamaForCausalLM) -> Any:
 
 
 def read_prompt(model: LlamaForCausalLM, ids: torch.Tensor, cache: Any) -> torch.Tensor:
-    """Logits of what follows `ids`, shape (1, tokens), all of whose keys and values `cache` holds thereafter; shape (vocabulary,)."""
+    """Logits of what follows `ids`, shape (1, tokens), all of whose keys and values the empty `cache` holds thereafter; shape (vocabulary,)."""
     if taken_apart(ids.device):
         layout = PackLayout.of([], ids.shape[1], ids.device, model.dtype)
         decoder = for_packs(model)

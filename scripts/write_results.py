@@ -160,7 +160,9 @@ def shorter(table: Table) -> Table:
 def _by_format(name: str) -> dict[str, dict[str, Any]]:
     """The reports of one bench, by the number format that each tells."""
     reports = (_report(f"{name}.json"), _report(f"{name}_bfloat16.json"))
-    return {report["dtype"]: report for report in reports}
+    found = {report["dtype"]: report for report in reports}
+    assert list(found) == ["float32", "bfloat16"], name
+    return found
 
 
 def _paths() -> dict[str, dict[str, Any]]:

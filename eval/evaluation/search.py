@@ -19,6 +19,7 @@ from webrec.eval.evaluation.plan import MIXED, Fit, examples_of, is_tuned, searc
 from webrec.eval.evaluation.worker import Material
 from webrec.eval.model_identity import backbone_identity, folder_identity
 from webrec.eval.parquet import read_whole, write_whole
+from webrec.eval.retrieval.config import RetrievalConfig
 from webrec.eval.retrieval.corpus import Corpus
 from webrec.eval.retrieval.found import SearchPiece, read_found
 from webrec.eval.retrieval.page_source import PageSource
@@ -38,10 +39,13 @@ def kept_elsewhere(
 ) -> Path | None:
     """Where any run of the same code keeps what was found for a piece with the same `examples`, under `folder`; None without a corpus.
 
-    The live web is another one tomorrow, and so is an external decoder; pages of a corpus stay.
+    None as well where it is not known in which number format an actor will compute. The live web is another one tomorrow, and so is an
+    external decoder; pages of a corpus stay.
     """
     (retrieval,) = (r for r in config.retrievals if r.name == piece.retrieval)
     if material.corpus is None or retrieval.decoder_url is not None:
+        return None
+    if (computed_in := _format(config, retrieval)) is None:
         return None
     items = material.frozen.items
     someone = User(("history",), ("candidate",))
@@ -49,12 +53,21 @@ def kept_elsewhere(
         LAYOUT,
         [code_digest(), [version(library) for library in _LIBRARIES], taste_prompt(someone)],
         {name: value for name, value in retrieval.counted().items() if name != "name"},
-        [backbone_identity(retrieval), number_format(retrieval), folder_identity(retrieval.rerank_model)],
+        [backbone_identity(retrieval), computed_in, folder_identity(retrieval.rerank_model)],
         material.corpus.digest,
         [asdict(e) | {"titles": [items[i].title for i in (*e.history, *e.candidates)]} for e in examples],
     ]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
     return folder / digest[:2] / f"{digest}.parquet"
+
+
+def _format(config: EvalConfig, retrieval: RetrievalConfig) -> str | None:
+    """In which number format the backbone computes; None where an actor's machine decides."""
+    if config.ray is None:
+        return number_format(retrieval)
+    if retrieval.dtype == "int8":
+        return "int8 on cpu"  # nowhere else
+    return None if "auto" in (retrieval.dtype, retrieval.device) else f"{retrieval.dtype} on {retrieval.device}"
 
 
 def take_kept(kept: Path | None, piece: SearchPiece, folder: Path) -> bool:

@@ -22,6 +22,7 @@ from webrec.eval.systems.fused import Scores
 from webrec.eval.systems.system import Answer, System, answers
 from webrec.models.backbone import number_format
 from webrec.models.config import BackboneConfig
+from webrec.nodes.query_strategies import BUILTIN, strategy_of
 
 OnEvent = Callable[[dict[str, Any]], None]
 ScoresOf = Callable[[str, int], Scores]
@@ -67,7 +68,9 @@ class Worker:
             (retrieval,) = (r for r in self._config.retrievals if r.name == piece.retrieval)
             threads = self._config.threads
             self._retriever = key, Retriever(retrieval, material.frozen.items, material.corpus, threads=threads)
-            self._computes(retrieval.name, retrieval)
+            strategy = strategy_of(retrieval, BUILTIN)
+            if strategy is not None and strategy.question is not None:  # else the backbone is asked nothing
+                self._computes(f"retrieval {retrieval.name}", retrieval)
         return self._retriever[1].retrieve(
             self.examples(piece.data, piece.part, piece.sampling, piece.begin, piece.end)
         )

@@ -17,12 +17,12 @@ LIMITS = {
 """By the variable that sets it for a new process: glibc's option, and its value."""
 
 
-def share_memory() -> None:
+def limit_allocator() -> None:
     """Let all threads allocate from one arena, and give what is large back to the system when it is freed.
 
     glibc's default of eight arenas a core keeps what each thread's tensors once took, and it soon keeps tensors of up to 32 MB as well.
-    Once one of its limits is set glibc adapts none of them: without a limit for trimming, every freed tensor would go back to the system
-    and its pages would be made anew for the next one, which costs a fifth of a forward pass and more (docs/performance.md).
+    Once the limit for large blocks is set, glibc no longer adapts the one for trimming either: every freed tensor would go back to the system
+    and its pages would be made anew for the next one, which takes a good part of a forward pass (docs/performance.md).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:  # other C libraries have none

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 from webrec import allocator
-from webrec.allocator import LIMITS, share_memory
+from webrec.allocator import LIMITS, limit_allocator
 from webrec.eval.bench_allocator import WAYS, allocator_table, measure_allocator
 from webrec.eval.bench_score import summary
 
@@ -30,13 +32,24 @@ def test_the_command_sets_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(allocator.sys, "platform", "linux")
     for name in LIMITS:
         monkeypatch.delenv(name, raising=False)
-    share_memory()
+    limit_allocator()
     assert given == dict(LIMITS.values())
     assert len(given) == 3
     given.clear()
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
-    share_memory()
+    limit_allocator()
     assert len(given) == 2  # what the user set stays
+
+
+def test_the_studio_sets_the_same() -> None:
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+    assert dict(re.findall(r"\b(MALLOC_\w+)=(\d+)", makefile)) == {n: str(value) for n, (_, value) in LIMITS.items()}
+
+
+def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator.sys, "platform", "darwin")
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: pytest.fail("no library is asked"))
+    limit_allocator()
 
 
 def test_the_table() -> None:

@@ -64,7 +64,7 @@ def test_the_path_once(backbone: Backbone) -> None:
         return tokens
 
     report = measure_path(backbone, 1, others={"of a test": other}, say=lambda _: None)
-    assert written == [128]
+    assert written == [1, report["reasoning_tokens"]]
     assert all(row["median"] >= 0 for row in report["ratios"].values())
     assert report["wholes"]["webrec"]["median"] == 1
     assert set(SYSTEMS) < set(report["shares"])

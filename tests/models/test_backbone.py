@@ -21,6 +21,7 @@ from webrec.errors import BackboneError, ConfigurationError
 from webrec.models import backbone as module
 from webrec.models.backbone import Backbone, get_backbone, number_format
 from webrec.models.config import BackboneConfig
+from webrec.models.int8 import is_exact
 
 
 @pytest.fixture
@@ -139,6 +140,8 @@ def test_auto_is_bfloat16_only_where_the_cpu_has_it(
     assert backbone.dtype == ("bfloat16" if native else "float32")
     assert number_format(BackboneConfig()) == f"{backbone.dtype} on cpu"
     assert number_format(BackboneConfig(dtype="float16")) == "float16 on cpu"
+    if is_exact():
+        assert number_format(BackboneConfig(dtype="int8")) == "int8 on cpu"
 
 
 @pytest.mark.parametrize("device", ["abacus", "cpu:x", "cuda:99", ""])

@@ -75,6 +75,22 @@ def test_equals_the_reference(
     assert torch.allclose(read[0].double(), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(("dtype", "off"), [(torch.float64, 1e-12), (torch.bfloat16, 0.04), (torch.float16, 0.005)])
+def test_other_number_formats(dtype: torch.dtype, off: float) -> None:
+    lengths, prompt = [70, 3, 9], 130
+    rows = prompt + sum(lengths)
+    draw = torch.Generator().manual_seed(1)
+    query, key, value = (
+        torch.randn(1, rows, heads, 16, generator=draw, dtype=torch.float64).transpose(1, 2).to(dtype)
+        for heads in (6, 2, 2)
+    )
+    layout = PackLayout.of(lengths, prompt, CPU, dtype)
+    read, _ = packed_attention._attention(SimpleNamespace(), query, key, value, None, 0.25, layout)
+    expected = reference(query, key, value, seen_by(lengths, prompt, 0))
+    assert read.dtype == dtype
+    torch.testing.assert_close(read[0].double(), expected, rtol=0, atol=off)
+
+
 def test_scores_are_the_same_where_attention_cannot_be_taken_apart(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:

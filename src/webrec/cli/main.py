@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from webrec import __version__
-from webrec.allocator import share_memory
+from webrec.allocator import limit_allocator
 from webrec.cli.crowd import crowd
 from webrec.cli.data import data
 from webrec.cli.demo import demo
@@ -65,7 +65,7 @@ def main() -> None:
     # Read by OpenMP when torch is first imported. By default its waiting threads spin so long that one other busy
     # process makes decoding several times slower; this little costs nothing on a quiet machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    share_memory()
+    limit_allocator()
 
 
 for command in (recommend, demo, train, data, crowd, evaluate, report, searches, doctor, mcp):

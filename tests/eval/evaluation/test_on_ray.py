@@ -175,7 +175,7 @@ def test_two_actors(tmp_path: Path, tiny_bytes: Path, service: Service, unbroken
     assert set(service.asked) == set(asked)
     told = json.loads((folder / "run" / "run.json").read_text())
     assert told["starts"][0]["ray"]["actors"] == 2
-    assert set(told["starts"][0]["formats"]) == {"keywords", "rag", "tuned"}
+    assert set(told["starts"][0]["formats"]) == {"retrieval keywords", "rag", "tuned"}
 
 
 class TwoNodes:
