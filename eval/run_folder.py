@@ -22,6 +22,8 @@ RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
 CHANGED = "+changes"
 """After the commit, where files differ from it."""
+_CODE = (":/", ":(top,exclude)eval/results")
+"""A measurement that has just been written changes no other one."""
 _VERSIONED = ("webrec", "numpy", "torch", "transformers", "peft", "ray", "replay-rec")
 
 
@@ -145,12 +147,12 @@ class RunFolder:
 
 
 def source_commit() -> str | None:
-    """The git commit that this code is checked out from, with `CHANGED` if files differ from it; None elsewhere."""
+    """The git commit that this code is checked out from, with `CHANGED` if files differ from it, results apart; None elsewhere."""
     here = Path(__file__).resolve()
     if shutil.which("git") is None or _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
         return None
     commit = _git(here.parent, "rev-parse", "HEAD")
-    changed = _git(here.parent, "status", "--porcelain", "--untracked-files=no")
+    changed = _git(here.parent, "status", "--porcelain", "--untracked-files=no", "--", *_CODE)
     return f"{commit}{CHANGED}" if commit and changed else commit
 
 
