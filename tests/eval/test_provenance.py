@@ -38,7 +38,7 @@ def test_results_that_were_just_written_are_no_change_of_the_code(
         file.write_text("1", encoding="utf-8")
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "first"]):
-        subprocess.run([*git, *command], check=True)  # noqa: S603
+        subprocess.run([*git, *command], check=True)
     monkeypatch.setattr(run_folder, "__file__", str(code))
     clean = run_folder.source_commit()
     assert clean is not None
