@@ -201,7 +201,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "losses": planned_and_cells("losses_small"),
         "queries": planned_and_cells("queries_asked"),
         "pages": planned_and_cells("pages_asked"),
-        "noise": noise_table("noise_0.0", "noise_0.5", "noise_0.9"),
+        "noise": noise_table("noise_0.0", "noise_0.5", "noise_0.9", "noise_only"),
         "language_crowd": planned("language_and_crowd"),
         "language_crowd_penalty": planned("language_and_crowd_penalty", "Explored, not planned"),
         "as_listed": cells("rivals_as_listed"),
