@@ -187,10 +187,10 @@ def _steps(
     seconds["two readings"] = sum(_timed(lambda: _read(backbone, question)) for _ in range(2))
     seconds["two in a batch"] = _timed(lambda: _read(backbone, question, rows=2))
     for name, writer in others.items():
-        reading, all_written = _timed(partial(writer, question, 1)), list[int]()
-        whole = _timed(lambda writer=writer, to=all_written: to.append(writer(question, len(ids))))  # type: ignore[misc]
-        # Its text may be shorter than ours.
-        per_token = (whole - reading) / max(all_written[0] - 1, 1)
+        reading = _timed(partial(writer, question, 1))
+        began = time.perf_counter()
+        written = writer(question, len(ids))  # which may be fewer than ours
+        per_token = (time.perf_counter() - began - reading) / max(written - 1, 1)
         seconds[f"decoder {name}"] = reading + per_token * (len(ids) - 1)
     return seconds
 

@@ -73,8 +73,8 @@ def _machine(start: dict[str, Any]) -> str:
     machine = start.get("machine") or {}
     processor = f"{machine['cpus']} × {machine['processor']}" if machine else ""
     by_format: dict[str, list[str]] = {}
-    for name, formats in (start.get("formats") or {}).items():
-        by_format.setdefault(" and ".join(formats), []).append(name)
+    for name, known in (start.get("formats") or {}).items():
+        by_format.setdefault(" and ".join(known), []).append(name)
     formats = [f"{', '.join(names)} in {told}" for told, names in by_format.items()]
     return "; ".join(
         filter(
