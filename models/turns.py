@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from webrec.models.threads import settle
+
 
 class Turns:
     """A lock that goes to whoever has waited longest. It is not re-entrant."""
@@ -21,13 +23,14 @@ class Turns:
 
     @contextmanager
     def take(self) -> Iterator[None]:
-        """Wait for one's turn, have it inside the context, pass it on."""
+        """Wait for one's turn, have it inside the context with the process's number of CPU threads, pass it on."""
         mine = threading.Event()
         try:
             with self._lock:
                 self._waiting.append(mine)
                 self._waiting[0].set()
             mine.wait()
+            settle()
             yield
         finally:
             with self._lock:

@@ -40,6 +40,15 @@ CHATML = (
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny models are quickest so, and another number of threads would round differently."""
+    from webrec.models.threads import torch_threads
+
+    with torch_threads(1):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_search_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test finds what another, or the user, has recorded."""
