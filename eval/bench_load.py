@@ -161,7 +161,8 @@ def growth(memory: list[tuple[int, float]], since: int = 100) -> float | None:
 
 async def _load(served: Served, context: dict[str, Any], clients: int, runs: int, users: int) -> dict[str, Any]:
     load = Load(served, context, requests_of(users))
-    limits = httpx.Limits(max_connections=None)
+    # The server closes what is idle for five seconds, and resets what then arrives: a client has to let go earlier.
+    limits = httpx.Limits(max_connections=None, keepalive_expiry=2)
     async with httpx.AsyncClient(limits=limits) as client:
         await load.reference(client)
         began = time.monotonic()
