@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 
-from webrec.allocator import limit_allocator
 from webrec.eval.bench_allocator import measure_allocator
 from webrec.eval.bench_cold import measure_cold
 from webrec.eval.bench_heads import HEADS, LENGTHS, growth, llama_7b, measure_growth, measure_heads
@@ -24,6 +23,7 @@ from webrec.eval.bench_score import PROMPTS, measure_scoring
 from webrec.eval.bench_train import measure_training
 from webrec.eval.machine import processor
 from webrec.eval.provenance import provenance
+from webrec.models.allocator import limit_allocator
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.models.decoding import decode_greedily

@@ -1,4 +1,4 @@
-"""What the C library's allocator costs a scoring pass: glibc's own limits, and those that `webrec` sets, with and without one for trimming.
+"""What allocators cost a scoring pass: with what `webrec` asks of them, without a part of that, and as glibc and MKL are by themselves.
 
     OMP_NUM_THREADS=1 make bench ARGS="--only allocator --output eval/results/bench_allocator.json"
 
@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from webrec.allocator import LIMITS
 from webrec.eval.bench_score import spread, summary
+from webrec.models.allocator import ENVIRONMENT, MKL_BUFFERS
 
 _PROGRAM = """
 import json, random, sys, time
@@ -36,11 +36,11 @@ print(json.dumps(min(seconds[1:])))
 TOKENS = 1800
 FORMATS = ("float32", "bfloat16")
 _TRIM = "MALLOC_TRIM_THRESHOLD_"
-_SET = {name: str(value) for name, (_, value) in LIMITS.items()}
 WAYS: dict[str, dict[str, str]] = {
-    "as webrec sets them": _SET,
-    "without a limit for trimming": {name: value for name, value in _SET.items() if name != _TRIM},
-    "glibc's own": {},
+    "as webrec sets them": ENVIRONMENT,
+    "without a limit for trimming": {name: value for name, value in ENVIRONMENT.items() if name != _TRIM},
+    "with MKL's buffers kept": {name: value for name, value in ENVIRONMENT.items() if name != MKL_BUFFERS},
+    "glibc's and MKL's own": {},
 }
 
 
@@ -49,17 +49,17 @@ def measure_allocator(
 ) -> list[dict[str, Any]]:
     """One row for each number format: the time of each of `WAYS` over that of the first, by round."""
     rows = []
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "MKL_"))}
     for dtype in formats:
         taken: dict[str, list[float]] = {way: [] for way in WAYS}
         for _ in range(rounds):
-            for way, limits in WAYS.items():
+            for way, asked in WAYS.items():
                 ran = subprocess.run(  # noqa: S603 - our own program
                     [sys.executable, "-c", _PROGRAM, dtype, str(tokens)],
                     check=True,
                     capture_output=True,
                     text=True,
-                    env={**clean, **limits},
+                    env={**clean, **asked},
                 )
                 taken[way].append(json.loads(ran.stdout.splitlines()[-1]))
         first = taken[next(iter(WAYS))]

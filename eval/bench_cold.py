@@ -14,7 +14,7 @@ from webrec.eval.bench_score import summary
 _PROGRAM = """
 import json, sys, time
 marks = [time.perf_counter()]
-from webrec.allocator import limit_allocator
+from webrec.models.allocator import limit_allocator
 limit_allocator()  # as the command does
 from webrec import recommend
 from webrec.examples import load_example

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from webrec.allocator import limit_allocator
 from webrec.api import CONCURRENCY, arecommend_many
 from webrec.eval.bench_load import requests_of
 from webrec.eval.provenance import provenance
 from webrec.eval.served import resident_mb
 from webrec.eval.small_backbone import write_small_backbone
+from webrec.models.allocator import limit_allocator
 from webrec.models.backbone import Backbone, get_backbone
 from webrec.models.config import BackboneConfig
 from webrec.models.decoding import decode_together

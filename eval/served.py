@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from webrec.allocator import LIMITS
+from webrec.models.allocator import ENVIRONMENT
 
 _ROOT = Path(__file__).parents[1]
 _ENVIRONMENT = {
@@ -22,7 +22,7 @@ _ENVIRONMENT = {
     "LANGGRAPH_NO_VERSION_CHECK": "true",
     "LANGSMITH_TRACING": "false",
     "GOMP_SPINCOUNT": "10000",
-    **{name: str(value) for name, (_, value) in LIMITS.items()},
+    **ENVIRONMENT,
 }
 
 

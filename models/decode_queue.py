@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from webrec.errors import BusyError, ConfigurationError, RunCancelled
+from webrec.models.allocator import give_back
 from webrec.models.decode_step import StepCache, step_of
 from webrec.models.draft import LOOKED_UP, draft_of
 from webrec.models.packed_attention import read_prompt
@@ -28,6 +29,9 @@ MOST_CELLS = 16_384
 
 MOST_WAITING = 1024
 """Texts that may wait to join; who comes after them is told to come again."""
+
+LARGE = 2**26
+"""Bytes of a shared cache after which free memory is given back: many rows of another length would not fit into the holes that it leaves."""
 
 _queues: WeakKeyDictionary[LlamaForCausalLM, DecodeQueue] = WeakKeyDictionary()
 _registry = threading.Lock()
@@ -48,6 +52,7 @@ class DecodeQueue:
         self._leading = False
         self._rows: list[TextInProgress] = []
         self._cache: StepCache | None = None
+        self._large = False  # whether it was, since all rows ended
         self._seconds = 1.0  # between two texts that end, smoothed
         self._ended = time.monotonic()
 
@@ -109,7 +114,7 @@ class DecodeQueue:
             )
             for text in [*self._rows, *joining]:
                 text.error, text.done = failure, True
-            self._rows, self._cache = [], None
+            self._drop()
             if failure is not error:
                 raise
         finally:
@@ -121,7 +126,7 @@ class DecodeQueue:
         """Keep nothing that nobody waits for: the next text may be long in coming. Only while nobody has the lead."""
         self._waiting = deque(text for text in self._waiting if not text.withdrawn)
         if all(text.withdrawn for text in self._rows):
-            self._rows, self._cache = [], None
+            self._drop()
 
     def _admit(self) -> list[TextInProgress]:
         """Those that waited longest and fit beside what is being written, at least one text in all."""
@@ -147,6 +152,7 @@ class DecodeQueue:
                 rows = [*self._rows, *(text for text, _ in read)]
                 room = max(text.limit - len(text.ids) for text in rows) + 1 + max(LOOKED_UP, LONGEST_DRAFT)
                 self._cache = StepCache([cache for _, cache in read], room, beside=self._cache)
+                self._large |= self._cache.nbytes >= LARGE
                 self._rows = rows
             if self._cache is not None:
                 with turns.take():
@@ -163,7 +169,13 @@ class DecodeQueue:
             self._cache.keep([places[id(text)] for text in rows])
         self._rows = rows
         if not rows:
-            self._cache = None
+            self._drop()
+
+    def _drop(self) -> None:
+        self._rows, self._cache = [], None
+        if self._large:
+            self._large = False
+            give_back()
 
 
 def _read_alone(model: LlamaForCausalLM, text: TextInProgress, turns: Any) -> Any | None:

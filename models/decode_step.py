@@ -83,6 +83,11 @@ class StepCache:
 
         return [row(number, first) for number, first in enumerate(self.first.tolist())]
 
+    @property
+    def nbytes(self) -> int:
+        """What all layers take."""
+        return sum(tensor.nbytes for tensor in (*self.keys, *self.values))
+
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these."""
         import torch

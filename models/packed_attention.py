@@ -147,11 +147,14 @@ def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling
     grouped = _grouped(query, key, scaling)
     kv, groups, rows, width = grouped.shape
     read = torch.empty_like(grouped)
+    keys = key[0].mT
+    if query.dtype == torch.bfloat16:  # else each block's product would turn them again
+        keys = keys.contiguous()
     later = torch.ones(_ROWS, _ROWS, dtype=torch.bool, device=query.device).triu(1)
     for begin in range(0, rows, _ROWS):
         end = min(begin + _ROWS, rows)
         own = grouped[:, :, begin:end].reshape(kv, -1, width)
-        scores = torch.bmm(own, key[0, :, :end].mT)
+        scores = torch.bmm(own, keys[..., :end])
         by_row = scores.view(kv, groups, end - begin, end)
         by_row[..., begin:].masked_fill_(later[: end - begin, : end - begin], -torch.inf)
         read[:, :, begin:end] = torch.bmm(scores.softmax(-1), value[0, :, :end]).view(kv, groups, -1, width)

@@ -65,6 +65,19 @@ def test_threads_get_what_they_get_alone(exact: Backbone, widths: list[int]) -> 
     assert (queue._rows, queue._cache, queue._leading) == ([], None, False)
 
 
+def test_free_memory_is_given_back_once_after_a_large_cache(exact: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[bool] = []
+    monkeypatch.setattr(decode_queue, "give_back", lambda: given.append(queue_of(exact.model)._cache is None))
+    prompts = [exact.chat.encode_turn(text) for text in TEXTS]
+    decode_together(exact, prompts, 5)
+    assert given == []
+    monkeypatch.setattr(decode_queue, "LARGE", 1)
+    decode_together(exact, prompts, 5)
+    assert given == [True]
+    decode_together(exact, prompts, 1)  # no cache is shared for a single token
+    assert given == [True]
+
+
 def test_no_more_columns_than_allowed(exact: Backbone, widths: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = [exact.chat.encode_turn(text) for text in TEXTS]
     alone = [decode_greedily(exact, prompt, 15).ids for prompt in prompts]

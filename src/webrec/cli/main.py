@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from webrec import __version__
-from webrec.allocator import limit_allocator
 from webrec.cli.crowd import crowd
 from webrec.cli.data import data
 from webrec.cli.demo import demo
@@ -23,6 +22,7 @@ from webrec.cli.report import report
 from webrec.cli.searches import searches
 from webrec.cli.train import train
 from webrec.errors import InputError, WebRecError
+from webrec.models.allocator import limit_allocator
 from webrec.tools.text_safety import clean
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
