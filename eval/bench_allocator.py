@@ -71,7 +71,7 @@ def measure_allocator(
 
 def allocator_table(rows: list[dict[str, Any]]) -> str:
     """As Markdown."""
-    ways = list(WAYS)[1:]
+    ways = list(rows[0]["over_the_first"])[1:]
     lines = [f"| format | {' | '.join(ways)} |", "| --- |" + " --- |" * len(ways)]
     for row in rows:
         cells = " | ".join(spread(row["over_the_first"][way]) for way in ways)
