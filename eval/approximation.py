@@ -19,7 +19,7 @@ import numpy as np
 from webrec.errors import ConfigurationError
 from webrec.eval.metrics.ranking import metric_values
 from webrec.eval.metrics.statistics import compare, told_detectable
-from webrec.eval.report.run import FinishedRun, portable, read_run
+from webrec.eval.report.run import FinishedRun, read_run
 
 EXACT = "float32"
 METRICS = ("hr@10", "ndcg@10")
@@ -39,7 +39,7 @@ def approximation(run: Path, exact: str = EXACT) -> dict[str, Any]:
             raise ConfigurationError(f"{run}: it has no {kind} of the name {exact!r}; it has {', '.join(names)}")
     report: dict[str, Any] = {
         "exact": exact,
-        "run": portable({k: v for k, v in finished.description.items() if k != "fingerprint"}),
+        "run": finished.manifest(),
         "keywords": [],
         "metrics": [],
     }

@@ -27,7 +27,8 @@ from webrec.eval.evaluation.config import EvalConfig, data_name, resumed_config,
 from webrec.eval.evaluation.run import SYSTEMS
 from webrec.eval.evaluation.worker import Material, Worker
 from webrec.eval.metrics.ranking import metric_values, target_ranks
-from webrec.eval.run_folder import source_commit
+from webrec.eval.provenance import provenance
+from webrec.eval.report.run import read_run
 from webrec.eval.systems.build import Readings
 from webrec.eval.systems.system import System
 
@@ -46,7 +47,10 @@ SHOWN = ("hr@5", "hr@10", "ndcg@5", "ndcg@10")
 def full_ranking(
     config: EvalConfig, data: str, say: Callable[[str], None] = print, kinds: Sequence[str] = KINDS
 ) -> dict[str, Any]:
-    """Metrics of each system of `kinds` in the run, over all its users. Raises `ConfigurationError` for unknown `data`."""
+    """Metrics of each system of `kinds` in the run, over all its users, and what makes that run and this measurement again.
+
+    Raises `ConfigurationError` for unknown `data` and where the run is not finished.
+    """
     chosen = next((d for d in config.data if data_name(d) == data), None)
     if chosen is None:
         raise ConfigurationError(
@@ -67,7 +71,8 @@ def full_ranking(
         "examples": frozen.digest,
         "users": len(examples),
         "items": len(frozen.items),
-        "commit": source_commit(),
+        **provenance("numpy", "torch"),
+        "run": read_run(config.output).manifest(),
         "systems": rows,
     }
 

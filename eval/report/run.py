@@ -31,6 +31,11 @@ class FinishedRun:
         config: Mapping[str, Any] = self.description["config"]
         return config
 
+    def manifest(self) -> dict[str, Any]:
+        """Settings, hashes, seeds and starts, as a result file holds them: without the folders of one machine."""
+        told: dict[str, Any] = portable({key: value for key, value in self.description.items() if key != "fingerprint"})
+        return told
+
     def systems(self) -> dict[str, Mapping[str, Any]]:
         """The settings of each system."""
         return {system.get("name") or system["kind"]: system for system in self.config["systems"]}

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from webrec.errors import ConfigurationError
-from webrec.eval.report.run import FinishedRun, portable
+from webrec.eval.report.run import FinishedRun
 from webrec.eval.report.view import RunView, Table, paper_view, run_view
 from webrec.report.page import asset, environment, policy
 from webrec.tools.text_safety import clean
@@ -107,6 +107,6 @@ def result(run: FinishedRun) -> dict[str, Any]:
     """Everything of a run but its rows: what came out, and what is needed to make it again; no path of a machine."""
     return {
         "name": run.name,
-        "run": portable({key: value for key, value in run.description.items() if key != "fingerprint"}),
+        "run": run.manifest(),
         "summary": run.summary.model_dump(mode="json"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,5 +35,9 @@ def test_popularity_over_all_items(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert told["systems"]["popularity"]["hr@10"] == pytest.approx(sum(hits) / len(hits), abs=1e-5)
     assert list(told["systems"]) == ["popularity"]
     assert "| popularity | " in full_table(told)
+    assert told["machine"]
+    assert told["run"]["seeds"]
+    assert told["run"]["data"]["films"]["digest"] == told["examples"]
+    assert str(tmp_path) not in json.dumps(told)
     with pytest.raises(ConfigurationError, match=r"--data: books is not in the run; use one of films"):
         full_ranking(config, "books")
