@@ -27,7 +27,6 @@ from webrec.eval import (
     reasoning_limit,
     rerank_effect,
 )
-from webrec.eval.report.fused import fused_table
 from webrec.eval.report.run import from_result
 from webrec.eval.report.view import Table, run_view
 from webrec.eval.report.write import markdown_table
@@ -138,18 +137,6 @@ def planned_and_cells(name: str) -> Callable[[], str]:
     return lambda: f"{planned(name)()}\n{cells(name)()}"
 
 
-def fused_and_cells(*names: str) -> Callable[[], str]:
-    """What fusing gains in each cell of some evaluations, then their main tables."""
-
-    def make() -> str:
-        runs = [from_result(_report(f"evaluations/{name}.json")) for name in names]
-        singles = ("popularity", "item_knn", "co_occurrence", "sasrec")
-        gains = markdown_table(fused_table([run.summary for run in runs], "fused", singles))
-        return "\n\n".join([gains, *(cells(name)().rstrip("\n") for name in names)]) + "\n"
-
-    return make
-
-
 def shorter(table: Table) -> Table:
     """What the documents show of it: no NDCG@5, HR@1 and smallest difference."""
     wanted = [n for n, head in enumerate(table.heads) if head not in {"NDCG@5", "HR@1", "could be seen"}]
@@ -184,7 +171,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "games": cells("rivals_games"),
         "counting": cells("counting"),
         "days": days_table("rivals", ("popularity", "co_occurrence", "sasrec")),
-        "crowd": fused_and_cells("crowd", "crowd_beauty"),
+        "crowd": planned_and_cells("crowd"),
         "web": planned("web_and_crowd"),
         "web_beauty": planned("web_and_crowd_beauty"),
         "web_cells": cells("web_and_crowd"),
