@@ -32,6 +32,9 @@ ROUNDS = 5
 PARTS = ("path", "cold", "memory", "score", "train", "heads", "index", "actors", "allocator")
 ALWAYS = PARTS[:6]
 """What is measured unless one part is asked for: index needs pages, actors take a quarter of an hour, and the allocator's limits are one library's."""
+MODEL_PACKAGES = ("torch", "transformers")
+PACKAGES = {"index": ("tantivy",), "actors": ("torch", "ray"), "allocator": ("torch",)}
+"""What each part is measured with, where that is not `MODEL_PACKAGES`."""
 
 
 def _path(chosen: argparse.Namespace, backbone: Backbone) -> dict[str, Any]:
@@ -70,7 +73,6 @@ def _with_a_model(chosen: argparse.Namespace) -> dict[str, Any]:
     model = llama_7b("cuda") if backbone is None else backbone.model
     device = torch.cuda.get_device_name() if model.device.type == "cuda" else processor()
     report: dict[str, Any] = {
-        **provenance("torch", "transformers"),
         "backbone": "LLaMA-2-7B's shape, random weights" if backbone is None else backbone.name,
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": f"{model.device} ({device})",
@@ -143,25 +145,17 @@ def main() -> None:
         chosen.only = [*ALWAYS, *(["index"] if chosen.pages is not None else [])]
     if "index" in chosen.only and chosen.pages is None:
         parser.error("--only index needs --pages, a folder or JSONL file of pages")
-    report: dict[str, Any] = _with_a_model(chosen) if set(chosen.only) & set(ALWAYS) else {}
+    report = provenance(*sorted({package for part in chosen.only for package in PACKAGES.get(part, MODEL_PACKAGES)}))
+    if set(chosen.only) & set(ALWAYS):
+        report |= _with_a_model(chosen)
     if "index" in chosen.only:
-        versions = report.get("versions", {})
-        report |= provenance("tantivy")
-        report["versions"] |= versions
         report["index"] = measure_index(chosen.pages, chosen.sizes, say=_say)
     if "actors" in chosen.only:
         from webrec.eval.bench_actors import measure_actors
 
-        rows = measure_actors(rounds=min(chosen.rounds, 2), say=_say)
-        versions = report.get("versions", {})
-        report |= provenance("torch", "ray")
-        report["versions"] |= versions
-        report["actors"] = rows
+        report["actors"] = measure_actors(rounds=min(chosen.rounds, 2), say=_say)
     if "allocator" in chosen.only:
-        versions = report.get("versions", {})
-        report |= {**provenance("torch"), "rounds": chosen.rounds}
-        report["versions"] |= versions
-        report["allocator"] = measure_allocator(chosen.rounds, say=_say)
+        report |= {"rounds": chosen.rounds, "allocator": measure_allocator(chosen.rounds, say=_say)}
     text = json.dumps(report, indent=1)
     print(text)
     if chosen.output is not None:
