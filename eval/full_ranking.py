@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from webrec.eval.systems.build import Readings
 from webrec.eval.systems.system import System
 
 AT_ONCE = 64
+TOLD_EVERY = 50
+"""Batches between two lines of progress."""
 KINDS = ("popularity", "item_knn", "co_occurrence", "sasrec")
 LITERATURE: Mapping[str, Sequence[tuple[str, tuple[float, float, float, float]]]] = {
     "amazon_beauty_2014": (
@@ -63,7 +66,8 @@ def full_ranking(
     for system in config.systems:
         if system.kind in kinds:
             name = system_name(system)
-            ranks = _ranks(worker.fit((data, name, config.seeds[0])), examples, frozen)
+            fitted = worker.fit((data, name, config.seeds[0]))
+            ranks = _ranks(fitted, examples, frozen, partial(_said, say, name))
             rows[name] = {metric: round(float(value.mean()), 5) for metric, value in metric_values(ranks).items()}
             say(json.dumps({name: rows[name]}))
     return {
@@ -77,16 +81,24 @@ def full_ranking(
     }
 
 
+def _said(say: Callable[[str], None], name: str, users: int) -> None:
+    say(f"{name}: {users:,} users")
+
+
 def _examples(frozen: FrozenExamples, part: Any) -> list[RankingExample]:
     past = frozen.past(part)
     first = [e for e in frozen.examples(part, frozen.samplings[0]) if e.draw == 0]
     return [replace(example, history=past[example.user], candidates=()) for example in first]
 
 
-def _ranks(system: System, examples: Sequence[RankingExample], frozen: FrozenExamples) -> np.ndarray[Any, Any]:
+def _ranks(
+    system: System, examples: Sequence[RankingExample], frozen: FrozenExamples, done: Callable[[int], None]
+) -> np.ndarray[Any, Any]:
     items = sorted(frozen.items)
     ranks: list[int] = []
     for begin in range(0, len(examples), AT_ONCE):
+        if begin and begin // AT_ONCE % TOLD_EVERY == 0:
+            done(begin)
         batch = []
         for example in examples[begin : begin + AT_ONCE]:
             taken = set(example.history)

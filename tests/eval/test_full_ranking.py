@@ -22,7 +22,11 @@ def test_popularity_over_all_items(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("WEBREC_CACHE", str(tmp_path / "cache"))
     config = read_eval_config(write_config(tmp_path, systems=["random", "popularity"]))
     evaluate(config)
-    told = full_ranking(config, "films", lambda _: None)
+    said: list[str] = []
+    monkeypatch.setattr("webrec.eval.full_ranking.AT_ONCE", 50)
+    monkeypatch.setattr("webrec.eval.full_ranking.TOLD_EVERY", 2)
+    told = full_ranking(config, "films", said.append)
+    assert said[0] == "popularity: 100 users"
     frozen = frozen_examples(config.data[0], tmp_path / "cache" / "frozen")
     counts, past = frozen.training().counts, frozen.past("test")
     hits = []
