@@ -34,7 +34,7 @@ help: ## this list
 	@echo "  variables: ARGS (passed on), PYTHON ($(PYTHON)), PIP_ARGS (passed to pip)"
 
 # A film example with the film adapter, asked as it was trained; ARGS takes its place. The source distribution has no adapter.
-FILMS := $(if $(wildcard adapters/films),films --adapter adapters/films --prompt-form next --title-words 16)
+FILMS := $(if $(wildcard adapters/films),films --adapter adapters/films --prompt-form next --title-words 16 --pages 3 --page-tokens 64)
 
 demo: .venv/.demo ## install the runtime, then a recommendation of films (webrec demo ARGS)
 	@$(BIN)/webrec demo --report out/demo.html $(or $(ARGS),$(FILMS))

@@ -85,7 +85,7 @@ def eval_tables() -> str:
         ),
         ("Each entry of `systems` may be a kind alone, or a table with `kind` and:", SystemConfig),
         (
-            "Every kind that counts (all but `random`, `id_order`, `sasrec`, `learned_similarity`, `llm`, `fused`) also has:",
+            "Every kind that counts (all but `random`, `id_order`, `sasrec`, `learned_similarity`, `llm`, `fused`, `own`) also has:",
             CountingConfig,
         ),
         ("With `kind: co_occurrence`:", CoOccurrenceConfig),

@@ -62,7 +62,7 @@ class SearchConfig(BaseModel):
         default=3,
         ge=1,
         le=10,
-        description="Most calls for one answer; only what may pass is tried again (429, 5xx, timeouts, broken connections).",
+        description="Most calls for one answer; only what may pass is tried again (429, 500, 502, 503, 504, timeouts, broken connections).",
     )
     attempt_seconds: float = Field(default=8.0, gt=0, le=600, description="Longest wait for one call, in seconds.")
 

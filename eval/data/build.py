@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from webrec.errors import InputError
+from webrec.errors import InputError, missing_extra
 from webrec.eval.data.candidates import CandidateSampler, Sampling, check_matching, matching
 from webrec.eval.data.config import WINDOWS, DataConfig, checked_name
 from webrec.eval.data.dataset import Dataset, Item, TrainingData
@@ -40,8 +41,11 @@ def frozen_examples(
     """The frozen examples of `config`, from `folder` if they were made before. `progress` hears what is being done.
 
     `covered`: from a data set's items, the ids of those that pages tell of; asked for the sampling of that name alone. The file's name holds a hash of the source files and the configuration: other data or settings make another file. Raises
-    `InputError` for wrong data, `ConfigurationError` for a damaged file, a full disk or a name that files cannot have.
+    `InputError` for wrong data, `ConfigurationError` for a damaged file, a full disk or a name that files cannot have,
+    `MissingExtraError` without the extra `eval`.
     """
+    if find_spec("pyarrow") is None:
+        raise missing_extra("eval", "pyarrow")
     name = checked_name(config)
     progress("reading")
     source = find_source(config.path)

@@ -25,16 +25,14 @@ class PagesConfig(BaseModel):
     item_field: str = Field(
         default="item_id", description="Column of matches, or field of the page, with the item it is about."
     )
-    title_field: str = Field(
-        default="title", description="Field of the page with its title; summary of an Amazon review."
-    )
+    title_field: str = Field(default="title", description="Field of the page with its title.")
     time_field: str = Field(
         default="time",
         description="Field of the page with its time in Unix seconds, unless it says when it was published.",
     )
     author_field: str = Field(
         default="author",
-        description="Field of the page with who wrote it, for not_by_user; user_id of an Amazon review.",
+        description="Field of the page with who wrote it, for not_by_user; user_id of an Amazon review of 2023.",
     )
 
     def renamed(self) -> dict[str, str]:

@@ -21,7 +21,7 @@ class SystemConfig(BaseModel):
 
     history: Literal["own", "other"] = Field(
         default="own",
-        description="other: asked about the user's candidates with another user's history, a placebo: what is left is what it knows of items.",
+        description="other: asked about the user's candidates with another user's history, a placebo: what is left is what it knows of items. Not for kinds that read no history, fused, or an llm with a retrieval.",
     )
 
     name: str | None = Field(

@@ -62,7 +62,7 @@ def test_commands_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_reviews_as_pages_can_be_read(tmp_path: Path) -> None:
     told = yaml.safe_load(REVIEWS_CONFIG)
-    review = {"user_id": "u1", "item_id": "i1", "timestamp": 5, "summary": "Soft", "text": "A soft one."}
+    review = {"user_id": "u1", "parent_asin": "i1", "timestamp": 5, "title": "Soft", "text": "A soft one."}
     (tmp_path / "reviews.jsonl.gz").write_bytes(gzip.compress(json.dumps(review).encode() + b"\n"))
     rest = {"output": "run", "systems": ["random"], "data": [{"path": "beauty"}]}
     (tmp_path / "eval.yaml").write_text(yaml.safe_dump({**told, **rest}), "utf-8")

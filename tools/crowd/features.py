@@ -32,7 +32,7 @@ COUNTED = {
     "before_5": "As next_5, the candidate before.",
     "last_next": "ln(1 + times it came right after the history's last item).",
     "last_near": "ln(1 + pairs with the last item within 3 steps).",
-    "lift": "Largest over the history of pairs within 5 steps, divided by the root of both items' counts.",
+    "lift": "Largest over the history of pairs within 5 steps, divided by the root of the product of both items' counts, each and 1.",
 }
 TIMED = {
     "recent_30": "ln(1 + times it was taken in the 30 days before now).",

@@ -41,7 +41,7 @@ def require_fetch_extra() -> None:
 
 
 class Extractor:
-    """One child process at a time, started when the first page comes. It sees no secret: its environment is empty."""
+    """One child process at a time, started when the first page comes. It sees no secret: no environment variable but path and locale."""
 
     def __init__(self) -> None:
         self._child: Process | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from webrec.errors import ConfigurationError, InputError
+from webrec.errors import ConfigurationError, InputError, MissingExtraError
 from webrec.eval.data.build import frozen_examples
 from webrec.eval.data.config import DataConfig
 
@@ -23,6 +23,14 @@ def refused(
         frozen_examples(config, folder / "frozen")
     assert not (folder / "frozen").exists()
     return str(caught.value)
+
+
+def test_the_extra_is_asked_for_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webrec.eval.data.build.find_spec", lambda name: None)
+    with pytest.raises(
+        MissingExtraError, match=r"pyarrow is not installed; install it with: pip install 'webrec\[eval\]'"
+    ):
+        frozen_examples(DataConfig(path=Path("nowhere")), Path("nowhere"))
 
 
 def test_the_filter_left_too_few(tmp_path: Path) -> None:
