@@ -22,7 +22,7 @@ from typing import Any
 from webrec.api import CONCURRENCY, arecommend_many
 from webrec.eval.bench_load import requests_of
 from webrec.eval.provenance import provenance
-from webrec.eval.served import resident_mb
+from webrec.eval.served import peak_mb, resident_mb
 from webrec.eval.small_backbone import write_small_backbone
 from webrec.models.allocator import limit_allocator
 from webrec.models.backbone import Backbone, get_backbone
@@ -37,6 +37,8 @@ from webrec.tools.text_safety import clean
 
 USERS, ALONE, SAMPLE = 1000, 8, 16
 Request = tuple[list[str], list[str]]
+Memory = list[tuple[int, float]]
+"""MB after so many users."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def measure_users(
         _run(requests[:sample], settings, CONCURRENCY)
         backbone = get_backbone(BackboneConfig(backbone=settings["backbone"], dtype=settings["dtype"]))
         began, clock = time.process_time(), time.perf_counter()
-        done, memory = _run(requests, settings, CONCURRENCY, say)
+        done, memory, peaks = _run(requests, settings, CONCURRENCY, say)
         spent, took = time.process_time() - began, time.perf_counter() - clock
         rates = _rates(backbone, settings, requests, done[:sample])
         say(json.dumps(rates))
@@ -88,25 +90,36 @@ def measure_users(
         "over_one_at_a_time": round(one * users / spent, 2),
         "memory_mb": [[n, round(used, 1)] for n, used in memory if n % 50 == 0 or n in {10, users}],
         "memory_last_over_user_100": round(at[users] / at[100], 3) if users > 100 else None,
+        "peak_memory_mb": [[n, round(used, 1)] for n, used in peaks if n % 50 == 0 or n in {10, users}],
+        "peak_of_last_100_over_first_100": _grown(peaks) if users >= 200 else None,
     }
 
 
 def _run(
     requests: Sequence[Request], settings: dict[str, Any], concurrency: int, say: Callable[[str], None] = lambda _: None
-) -> tuple[list[Done], list[tuple[int, float]]]:
-    """What is counted of each, and the memory of this process (MB) after each tenth user and the last."""
+) -> tuple[list[Done], Memory, Memory]:
+    """What is counted of each, the memory of this process (MB) after each tenth user and the last, and its peaks from one of these to the next."""
 
-    async def run() -> tuple[list[Done], list[tuple[int, float]]]:
-        done, memory = [], []
+    async def run() -> tuple[list[Done], Memory, Memory]:
+        done, memory, peaks = [], [], []
+        peak_mb()
         async for _, result in arecommend_many(requests, concurrency=concurrency, **settings):
             written = 0 if result.reasoning is None else len(result.reasoning.tokens)
             done.append(Done(result.prompt.text, result.prompt.tokens, written, result.retrieval == "found"))
             if len(done) % 10 == 0 or len(done) == len(requests):
                 memory.append((len(done), resident_mb()))
-                say(f"{len(done)} users, {memory[-1][1]:.0f} MB")
-        return done, memory
+                peaks.append((len(done), peak_mb()))
+                say(f"{len(done)} users, {memory[-1][1]:.0f} MB, at most {peaks[-1][1]:.0f}")
+        return done, memory, peaks
 
     return asyncio.run(run())
+
+
+def _grown(peaks: Memory) -> float:
+    """The highest of the last hundred users over that of the first: one instant's memory hangs on how many texts are just being written."""
+    users = peaks[-1][0]
+    first = max(used for n, used in peaks if n <= 100)
+    return round(max(used for n, used in peaks if n > users - 100) / first, 3)
 
 
 def _rates(
@@ -151,11 +164,11 @@ def users_table(report: dict[str, Any]) -> str:
     """One line for each backbone."""
     lines = [
         "| backbone | users | computed, s a user | measured, s a user | share of the computed pace | faster than one at a time "
-        "| memory, last user over user 100 |",
-        "| --- |" + " --- |" * 6,
+        "| memory, last user over user 100 | its peak, last 100 users over the first 100 |",
+        "| --- |" + " --- |" * 7,
     ]
     for row in report["rows"]:
-        grown = row["memory_last_over_user_100"]
+        grown = [row["memory_last_over_user_100"], row.get("peak_of_last_100_over_first_100")]
         cells = [
             row["backbone"],
             f"{row['users']:,}",
@@ -163,7 +176,8 @@ def users_table(report: dict[str, Any]) -> str:
             row["processor_seconds_per_user"],
         ]
         cells += [f"{row['share_of_computed_pace']:.0%}", f"{row['over_one_at_a_time']:.2f} times"]
-        lines.append("| " + " | ".join(map(str, [*cells, "" if grown is None else f"{grown:.3f}"])) + " |")
+        cells += ["" if over is None else f"{over:.3f}" for over in grown]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
 
 

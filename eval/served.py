@@ -100,9 +100,16 @@ class Served:
 def _status(pid: int) -> dict[str, int]:
     lines = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
     pairs = (line.split(":", 1) for line in lines)
-    return {name: int(value.split()[0]) for name, value in pairs if name in {"VmRSS", "Threads"}}
+    return {name: int(value.split()[0]) for name, value in pairs if name in {"VmRSS", "VmHWM", "Threads"}}
 
 
 def resident_mb() -> float:
     """Memory of this process, MB (10^6 bytes)."""
     return _status(os.getpid())["VmRSS"] * 1024 / 1e6
+
+
+def peak_mb() -> float:
+    """The most memory that this process took since the last call, MB (10^6 bytes); Linux alone tells."""
+    peak = _status(os.getpid())["VmHWM"]
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    return peak * 1024 / 1e6

@@ -35,9 +35,13 @@ def test_every_run_ends_well_and_gives_its_slot_back(tiny_bytes: Path) -> None:
 @pytest.mark.slow
 def test_users_at_once_and_one_at_a_time(tiny_bytes: Path) -> None:
     settings = {"backbone": str(tiny_bytes), "dtype": "float32", "providers": ["sample"], "reasoning_tokens": 8}
-    row = measure_users(settings, 110, 2, lambda _: None)
+    row = measure_users(settings, 200, 2, lambda _: None)
     assert row["share_of_computed_pace"] > 0
-    assert row["memory_mb"][-1][0] == 110
+    assert row["memory_mb"][-1][0] == 200
+    assert all(
+        1.01 * peak >= now > 0 for (_, now), (_, peak) in zip(row["memory_mb"], row["peak_memory_mb"], strict=True)
+    )
+    assert 0.5 < row["peak_of_last_100_over_first_100"] < 2
     assert users_table({"rows": [{"backbone": "tiny", **row}]}).count("\n") == 3
 
 
