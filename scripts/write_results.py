@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,13 +120,13 @@ def noise_table(*names: str) -> Callable[[], str]:
     return make
 
 
-def planned(name: str, title: str = "Planned comparisons") -> Callable[[], str]:
+def planned(name: str) -> Callable[[], str]:
     """The comparisons that an evaluation names."""
 
     def make() -> str:
         table = run_view(from_result(_report(f"evaluations/{name}.json"))).planned
         assert table is not None
-        return markdown_table(replace(table, title=title)) + "\n"
+        return markdown_table(table) + "\n"
 
     return make
 
@@ -176,12 +175,8 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "web_beauty": planned("web_and_crowd_beauty"),
         "web_cells": cells("web_and_crowd"),
         "web_cells_beauty": cells("web_and_crowd_beauty"),
-        "language_models": planned_and_cells("language_models"),
-        "seeds": planned_and_cells("seeds"),
-        "standardised": planned_and_cells("standardised"),
+        "trained": planned_and_cells("trained"),
         "language_models_small": planned_and_cells("language_models_small"),
-        "heads": planned_and_cells("heads"),
-        "web_language": planned_and_cells("web_and_language"),
         "adapter": planned_and_cells("adapter"),
         "hops": planned_and_cells("hops_small"),
         "layers": planned_and_cells("layers_small"),
@@ -189,8 +184,6 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "queries": planned_and_cells("queries_asked"),
         "pages": planned_and_cells("pages_asked"),
         "noise": noise_table("noise_0.0", "noise_0.5", "noise_0.9", "noise_only"),
-        "language_crowd": planned("language_and_crowd"),
-        "language_crowd_penalty": planned("language_and_crowd_penalty", "Explored, not planned"),
         "as_listed": cells("rivals_as_listed"),
         "full": lambda: full_ranking.full_table(_report("evaluations/full_ranking.json")),
     },
