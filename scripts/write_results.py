@@ -176,6 +176,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "web_cells": cells("web_and_crowd"),
         "web_cells_beauty": cells("web_and_crowd_beauty"),
         "trained": planned_and_cells("trained"),
+        "trained_office": planned_and_cells("trained_office"),
         "language_models_small": planned_and_cells("language_models_small"),
         "adapter": planned_and_cells("adapter"),
         "hops": planned_and_cells("hops_small"),
