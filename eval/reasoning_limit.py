@@ -19,7 +19,7 @@ from typing import Any
 
 from webrec.eval.provenance import provenance
 from webrec.eval.rerank_effect import HISTORY, SOURCES, Case, cases, gather_pages
-from webrec.models.backbone import get_backbone
+from webrec.models.backbone import get_backbone, number_format
 from webrec.models.config import BackboneConfig
 from webrec.models.decoding import decode_together
 from webrec.nodes.context import RunContext
@@ -116,6 +116,7 @@ def main() -> None:
     report = {
         **provenance("torch", "transformers", "tantivy"),
         "backbone": BackboneConfig().backbone,
+        "format": number_format(BackboneConfig()),
         "seed": 0,
         "data": {name: hashlib.sha256((chosen.data / name).read_bytes()).hexdigest() for name in files},
         "summary": summarise(rows, max(LIMITS)),

@@ -196,7 +196,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "memory": lambda: bench_tables.memory_table(_report("bench_cold.json")["memory"]),
         "train": lambda: bench_train.training_table(_report("bench_train.json")),
         "limits": lambda: reasoning_limit.limits_table(_report("reasoning_limit.json")),
-        "int8": lambda: approximation.approximation_table(_report("int8.json")),
+        "formats": lambda: approximation.approximation_table(_report("formats.json")),
         "goals": lambda: bench_tables.goals_table(_paths(), _by_format("bench_score")),
         "shares": lambda: bench_tables.shares_table(_report("bench_path.json")["path"]),
         "ratios": lambda: bench_tables.ratios_table(_paths()),
