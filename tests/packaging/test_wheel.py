@@ -302,6 +302,9 @@ NOT_RUN = {
 }
 """Commands of the README that are not run here, and why."""
 
+SHORTER = {"make bench": "--rounds 1 --max-tokens 800"}
+"""Arguments of those that else take an hour."""
+
 
 def readme_commands() -> list[str]:
     """The lines of the README's sh blocks that begin with `webrec` or `make`; a trailing backslash joins lines."""
@@ -335,5 +338,7 @@ def test_readme_command(command: str, reader: Path) -> None:
     # The stamps are declared old: make must not install the copy into the environment that runs this test.
     stamps = " ".join(f"-o .venv/{name}" for name in (".ready", ".demo", ".dev"))
     line = re.sub(r"^make ", f"make {stamps} ", command)
-    done = run(["bash", "-c", line], reader, PATH=f"{BIN}{os.pathsep}{os.environ['PATH']}")
+    done = run(
+        ["bash", "-c", line], reader, PATH=f"{BIN}{os.pathsep}{os.environ['PATH']}", ARGS=SHORTER.get(command, "")
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
