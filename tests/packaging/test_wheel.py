@@ -303,7 +303,7 @@ NOT_RUN = {
 """Commands of the README that are not run here, and why."""
 
 SHORTER = {"make bench": "--rounds 1 --max-tokens 800"}
-"""Arguments of those that else take an hour."""
+"""Arguments of those that else take very long."""
 
 
 def readme_commands() -> list[str]:
