@@ -88,9 +88,11 @@ def _product(modules: list[Any]) -> Any:
 
     from webrec.models.int4 import Int4Product
     from webrec.models.int8 import Int8Linear
+    from webrec.models.int8_few_rows import Int8FewRows, is_fast
 
     weight = torch.cat([module.weight.detach() for module in modules])
     bias = None if modules[0].bias is None else torch.cat([module.bias.detach() for module in modules])
     if weight.shape[0] >= _LOGITS_RATIO * weight.shape[1]:
-        return Int8Linear(weight, bias)
+        logits = Int8Linear(weight, bias)
+        return Int8FewRows([logits]) if is_fast() else logits
     return Int4Product(weight, bias)

@@ -30,26 +30,35 @@ class Int8Linear(nn.Linear):
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """From a float weight, shape (outputs, inputs)."""
-        nn.Module.__init__(self)
-        self.out_features, self.in_features = weight.shape
         integers, scale = quantised(weight.detach().float())
+        self._hold(integers, scale[:, 0], None if bias is None else bias.detach().float())
+
+    def _hold(self, integers: Tensor, scale: Tensor, bias: Tensor | None) -> None:
+        nn.Module.__init__(self)
+        self.out_features, self.in_features = integers.shape
         self.weight = nn.Parameter(integers, requires_grad=False)
-        self.register_buffer("scale", scale[:, 0])
-        kept = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
-        self.register_parameter("bias", kept)
+        self.register_buffer("scale", scale)
+        self.register_parameter("bias", None if bias is None else nn.Parameter(bias, requires_grad=False))
+
+    @classmethod
+    def _of(cls, integers: Tensor, scale: Tensor, bias: Tensor | None) -> Int8Linear:
+        made = cls.__new__(cls)
+        made._hold(integers, scale, bias)
+        return made
 
     @classmethod
     def joined(cls, layers: Sequence[Int8Linear]) -> Int8Linear:
         """One layer with the outputs of all, side by side."""
-        whole = cls.__new__(cls)
-        nn.Module.__init__(whole)
-        whole.in_features, whole.out_features = layers[0].in_features, sum(layer.out_features for layer in layers)
-        whole.weight = nn.Parameter(torch.cat([layer.weight for layer in layers]), requires_grad=False)
-        whole.register_buffer("scale", torch.cat([layer.scale for layer in layers]))
         biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
-        joined = nn.Parameter(torch.cat(biases), requires_grad=False) if biases else None
-        whole.register_parameter("bias", joined)
-        return whole
+        return cls._of(
+            torch.cat([layer.weight for layer in layers]),
+            torch.cat([layer.scale for layer in layers]),
+            torch.cat(biases) if biases else None,
+        )
+
+    def part(self, outputs: slice) -> Int8Linear:
+        """Some of the outputs; the weights are shared."""
+        return self._of(self.weight[outputs], self.scale[outputs], None if self.bias is None else self.bias[outputs])
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape (…, inputs) to (…, outputs)."""

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 _NAME = "webrec_packed"
 _LONGEST_OVER_SHORTEST = 2
 _ROWS = 64
-"""Rows of a block: few enough to leave out much and to stay in the processor's cache, enough for quick products."""
+"""Rows of a prompt's block: few enough to leave out much and to stay in the processor's cache, enough for quick products."""
+
+_CANDIDATES_ROWS = 128
+"""Rows of a block of candidates, of which nothing is left out."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ def _packed(
     grouped, before = _grouped(query, key, scaling), key.shape[2] - pack.tokens
     read = torch.empty_like(grouped)
     for at, real in pack.groups:
-        few = max(1, _ROWS // at.shape[1])
+        few = max(1, _CANDIDATES_ROWS // at.shape[1])
         for begin in range(0, len(at), few):
             own, kept = at[begin : begin + few], real[begin : begin + few].flatten()
             read[:, :, own.flatten()[kept]] = _candidates(grouped, key[0], value[0], before, own)[:, :, kept]
@@ -190,13 +193,17 @@ def _candidates(
         grouped[:, :, flat].view(kv, groups, *at.shape, width).transpose(1, 2)
     )  # (kv, candidates, groups, longest, width)
     k, v = (t[:, before:][:, flat].view(kv * candidates, longest, width) for t in (key, value))
-    of_prompt = torch.bmm(q.reshape(kv, -1, width), key[:, :before].mT)
-    of_own = torch.bmm(q.reshape(kv * candidates, -1, width), k.mT)
+    rows = q.reshape(kv, -1, width)
+    scores = rows.new_empty(kv, rows.shape[1], before + longest)
+    torch.bmm(rows, key[:, :before].mT, out=scores[..., :before])
+    of_own = torch.bmm(rows.view(kv * candidates, -1, width), k.mT)
     later = torch.ones(longest, longest, dtype=torch.bool, device=at.device).triu(1)
     of_own.view(-1, groups, longest, longest).masked_fill_(later, -torch.inf)
-    weights = torch.cat([of_prompt, of_own.view(kv, -1, longest)], -1).softmax(-1)
+    scores[..., before:] = of_own.view(kv, -1, longest)
+    weights = scores.softmax(-1)
     mine = weights[..., before:].reshape(of_own.shape)
-    read = torch.bmm(weights[..., :before], value[:, :before]).view_as(q) + torch.bmm(mine, v).view_as(q)
+    read = torch.bmm(weights[..., :before], value[:, :before]).view_as(q)
+    read += torch.bmm(mine, v).view_as(q)
     return read.transpose(1, 2).flatten(2, 3)
 
 

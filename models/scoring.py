@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from webrec.errors import ConfigurationError, RunCancelled
 from webrec.models.packed_attention import PackLayout, for_packs
 from webrec.models.turns import turns_of
+from webrec.models.vocabulary import log_probabilities
 
 if TYPE_CHECKING:
     import torch
@@ -189,10 +190,9 @@ def _likelihoods(
     by = (torch.arange(len(owner), device=hidden.device) - len(pack) + 1).clamp(min=0)
     totals = torch.zeros(len(pack), dtype=torch.float64, device=hidden.device)
     for start in range(0, len(hidden), _LOGIT_ROWS):
-        logits = head(hidden[start : start + _LOGIT_ROWS]).float()
-        mine = slice(start + len(pack) - 1 if start else 0, start + len(logits) + len(pack) - 1)
-        rows = by[mine] - start
-        log_p = logits[rows, tokens[mine]] - logits.logsumexp(-1)[rows]
+        block = hidden[start : start + _LOGIT_ROWS]
+        mine = slice(start + len(pack) - 1 if start else 0, start + len(block) + len(pack) - 1)
+        log_p = log_probabilities(head, block, by[mine] - start, tokens[mine])
         totals.index_add_(0, owners[mine], log_p.double())
     return _told(totals, pack, hidden.dtype)
 

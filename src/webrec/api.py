@@ -56,7 +56,8 @@ async def arecommend(
     result: dict[str, Any] = {}
     inputs: Any = {"history": listed(history, ordered=True), "candidates": listed(candidates)}
     steps: Any = {"recursion_limit": MOST_STEPS}
-    async for mode, part in alone.astream(inputs, steps, context=whole, stream_mode=["custom", "values"]):
+    modes: Any = ["values"] if on_progress is None else ["values", "custom"]  # an event a token, for nobody, costs time
+    async for mode, part in alone.astream(inputs, steps, context=whole, stream_mode=modes):
         if mode == "values" and isinstance(part, dict):
             result = part
         elif on_progress is not None and isinstance(part, dict):

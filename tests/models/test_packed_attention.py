@@ -66,6 +66,7 @@ def test_equals_the_reference(
         if not taken_apart:
             patch.setattr(packed_attention, "taken_apart", lambda _: False)
         patch.setattr(packed_attention, "_ROWS", block)
+        patch.setattr(packed_attention, "_CANDIDATES_ROWS", block)
         layout = PackLayout.of(lengths, before, CPU, query.dtype)
         assert (layout.mask is None) == taken_apart
         module = SimpleNamespace(num_key_value_groups=groups)
