@@ -144,6 +144,9 @@ def _load(config: BackboneConfig) -> Backbone:
 
         to_int8(model)
     model.to(device)
+    from webrec.models.onednn_linear import to_onednn
+
+    to_onednn(model)
     return Backbone(config.backbone, model, ChatEncoder(tokenizer), source)
 
 

@@ -219,12 +219,13 @@ def _joined(modules: list[Any], packed: bool) -> _Product:
 
     from webrec.models.int8 import Int8Linear
     from webrec.models.int8_few_rows import Int8FewRows, is_fast
+    from webrec.models.onednn_linear import is_plain
 
     if all(type(module) is Int8Linear for module in modules):
         if packed and is_fast():
             return Int8FewRows(modules)
         return modules[0] if len(modules) == 1 else Int8Linear.joined(modules)
-    if packed and all(type(module) is torch.nn.Linear for module in modules):
+    if packed and all(is_plain(module) for module in modules):
         weight = torch.cat([module.weight.detach() for module in modules])
         biases = [module.bias for module in modules]
         bias = None if biases[0] is None else torch.cat([b.detach() for b in biases])

@@ -72,6 +72,7 @@ def _pays(model: LlamaForCausalLM) -> bool:
 
     from webrec.models.int4 import fits, is_fast
     from webrec.models.int8 import is_exact
+    from webrec.models.onednn_linear import is_plain
 
     size = sum(p.numel() * p.element_size() for p in model.parameters())
     if model.device.type != "cpu" or model.dtype != torch.float32 or size > PACKED_BYTES:
@@ -79,8 +80,8 @@ def _pays(model: LlamaForCausalLM) -> bool:
     products: list[Any] = [
         module for layer in model.model.layers for name, module in layer.named_modules() if name.endswith("_proj")
     ]
-    plain = all(type(module) is torch.nn.Linear and fits(module.weight) for module in products)
-    return plain and type(model.lm_head) is torch.nn.Linear and is_fast() and is_exact()
+    plain = all(is_plain(module) and fits(module.weight) for module in products)
+    return plain and is_plain(model.lm_head) and is_fast() and is_exact()
 
 
 def _product(modules: list[Any]) -> Any:

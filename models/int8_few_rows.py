@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,9 +55,9 @@ class Int8FewRows:
 @cache
 def is_fast() -> bool:
     """Whether this torch has the operators, internal ones, and this CPU quick and exact 8-bit products: else oneDNN takes a plain loop."""
-    if not hasattr(torch.ops.onednn, "qlinear_prepack") or not hasattr(torch.ops.onednn, "qlinear_pointwise"):
-        return False
-    if not torch.cpu.get_capabilities().get("avx512_vnni", False) or not is_exact():
+    operators = (hasattr(torch.ops.onednn, name) for name in ("qlinear_prepack", "qlinear_pointwise"))
+    told: Any = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell
+    if not all(operators) or not told.get("avx512_vnni", False) or not is_exact():
         return False
     largest, inputs = Int8Linear(torch.ones(64, 64)), torch.ones(4, 64)
     return torch.equal(Int8FewRows([largest])(inputs), largest(inputs))

@@ -143,24 +143,44 @@ def _grouped(query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Te
     return (query[0] * scaling).view(key.shape[1], -1, *query.shape[2:])
 
 
+def _products(grouped: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
+    """Queries, keys and values that are multiplied together: those of one key/value head where oneDNN does it, else those of all."""
+    import torch
+
+    from webrec.models.onednn_linear import is_quicker
+
+    if key.dtype == torch.float32 and is_quicker():
+        return list(zip(grouped, key.contiguous(), value.contiguous(), strict=True))
+    if key.dtype == torch.bfloat16:  # else each block's product would turn them again
+        key = key.mT.contiguous().mT
+    return [(grouped, key, value)]
+
+
+def _times(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """`first · secondᵀ`, of one head or of several."""
+    import torch
+
+    from webrec.models.onednn_linear import product
+
+    return product(first, second) if second.dim() == 2 else torch.bmm(first, second.mT)
+
+
 def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float) -> torch.Tensor:
     """What each row reads of itself and those before it; shapes as in `_attention`, as many rows as columns."""
     import torch
 
     grouped = _grouped(query, key, scaling)
-    kv, groups, rows, width = grouped.shape
+    groups, rows = grouped.shape[1:3]
     read = torch.empty_like(grouped)
-    keys = key[0].mT
-    if query.dtype == torch.bfloat16:  # else each block's product would turn them again
-        keys = keys.contiguous()
     later = torch.ones(_ROWS, _ROWS, dtype=torch.bool, device=query.device).triu(1)
-    for begin in range(0, rows, _ROWS):
-        end = min(begin + _ROWS, rows)
-        own = grouped[:, :, begin:end].reshape(kv, -1, width)
-        scores = torch.bmm(own, keys[..., :end])
-        by_row = scores.view(kv, groups, end - begin, end)
-        by_row[..., begin:].masked_fill_(later[: end - begin, : end - begin], -torch.inf)
-        read[:, :, begin:end] = torch.bmm(scores.softmax(-1), value[0, :, :end]).view(kv, groups, -1, width)
+    together = _products(grouped, key[0], value[0])
+    for (q, k, v), out in zip(together, read if len(together) > 1 else [read], strict=True):
+        for begin in range(0, rows, _ROWS):
+            end = min(begin + _ROWS, rows)
+            own = (groups, end - begin)
+            scores = _times(q[..., begin:end, :].flatten(-3, -2), k[..., :end, :])
+            scores.unflatten(-2, own)[..., begin:].masked_fill_(later[: end - begin, : end - begin], -torch.inf)
+            out[..., begin:end, :] = _times(scores.softmax(-1), v[..., :end, :].mT).unflatten(-2, own)
     return read.view(query.shape)
 
 
@@ -172,39 +192,36 @@ def _packed(
 
     grouped, before = _grouped(query, key, scaling), key.shape[2] - pack.tokens
     read = torch.empty_like(grouped)
+    together = _products(grouped, key[0], value[0])
     for at, real in pack.groups:
         few = max(1, _CANDIDATES_ROWS // at.shape[1])
         for begin in range(0, len(at), few):
             own, kept = at[begin : begin + few], real[begin : begin + few].flatten()
-            read[:, :, own.flatten()[kept]] = _candidates(grouped, key[0], value[0], before, own)[:, :, kept]
+            rows = own.flatten()[kept]
+            for (q, k, v), out in zip(together, read if len(together) > 1 else [read], strict=True):
+                out[..., rows, :] = _candidates(q, k, v, before, own)[..., kept, :]
     return read.view(query.shape)
 
 
-def _candidates(
-    grouped: torch.Tensor, key: torch.Tensor, value: torch.Tensor, before: int, at: torch.Tensor
-) -> torch.Tensor:
-    """What the rows `at`, shape (candidates, longest), read; shape (key/value heads, groups, candidates · longest, width)."""
+def _candidates(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, before: int, at: torch.Tensor) -> torch.Tensor:
+    """What the rows `at`, shape (candidates, longest), read, of one head or of several; shape (…, groups, candidates · longest, width)."""
     import torch
 
-    kv, groups, _, width = grouped.shape
     candidates, longest = at.shape
     flat = at.flatten()
-    q = (
-        grouped[:, :, flat].view(kv, groups, *at.shape, width).transpose(1, 2)
-    )  # (kv, candidates, groups, longest, width)
-    k, v = (t[:, before:][:, flat].view(kv * candidates, longest, width) for t in (key, value))
-    rows = q.reshape(kv, -1, width)
-    scores = rows.new_empty(kv, rows.shape[1], before + longest)
-    torch.bmm(rows, key[:, :before].mT, out=scores[..., :before])
-    of_own = torch.bmm(rows.view(kv * candidates, -1, width), k.mT)
+    # (…, candidates, groups, longest, width)
+    asked = q[..., flat, :].unflatten(-2, (candidates, longest)).transpose(-4, -3)
+    rows = asked.flatten(-4, -2)
+    own_k, own_v = (t[..., before:, :][..., flat, :].reshape(-1, longest, t.shape[-1]) for t in (k, v))
+    of_prompt = _times(rows, k[..., :before, :])
+    of_own = torch.bmm(asked.reshape(len(own_k), -1, q.shape[-1]), own_k.mT)
     later = torch.ones(longest, longest, dtype=torch.bool, device=at.device).triu(1)
-    of_own.view(-1, groups, longest, longest).masked_fill_(later, -torch.inf)
-    scores[..., before:] = of_own.view(kv, -1, longest)
-    weights = scores.softmax(-1)
+    of_own.unflatten(-2, (-1, longest)).masked_fill_(later, -torch.inf)
+    weights = torch.cat([of_prompt, of_own.view(*of_prompt.shape[:-1], longest)], -1).softmax(-1)
     mine = weights[..., before:].reshape(of_own.shape)
-    read = torch.bmm(weights[..., :before], value[:, :before]).view_as(q)
-    read += torch.bmm(mine, v).view_as(q)
-    return read.transpose(1, 2).flatten(2, 3)
+    read = _times(weights[..., :before], v[..., :before, :].mT).view(asked.shape)
+    read += torch.bmm(mine, own_v).view(asked.shape)
+    return read.transpose(-4, -3).flatten(-3, -2)
 
 
 def _mask(lengths: Sequence[int], before: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:

@@ -69,9 +69,11 @@ def get_sentence_encoder(name: str = MINILM) -> SentenceEncoder:
 @lru_cache(maxsize=2)
 def _load(name: str) -> SentenceEncoder:
     require_model_extra()
-    if name == MINILM:
-        return SentenceEncoder(_minilm())
-    return SentenceEncoder(load_sentence_folder(fetch_sentence_folder(name), name))
+    from webrec.models.onednn_linear import to_onednn
+
+    made = _minilm() if name == MINILM else load_sentence_folder(fetch_sentence_folder(name), name)
+    to_onednn(made.model)
+    return SentenceEncoder(made)
 
 
 def _minilm() -> SentenceModel:

@@ -43,14 +43,16 @@ def _parts(head: _Head, device: torch.device) -> Iterator[tuple[int, _Head]]:
     from torch.nn.functional import linear
 
     from webrec.models.int8 import Int8Linear
+    from webrec.models.onednn_linear import OneDnnLinear, is_plain, product
 
-    if device.type != "cpu" or type(head) not in {Linear, Int8Linear}:
+    if device.type != "cpu" or not (is_plain(head) or type(head) is Int8Linear):
         yield 0, head
         return
     assert isinstance(head, Linear)
+    times = product if isinstance(head, OneDnnLinear) else linear
     for begin in range(0, head.out_features, TOKENS):
         part = slice(begin, begin + TOKENS)
         if isinstance(head, Int8Linear):
             yield begin, head.part(part)
         else:
-            yield begin, partial(linear, weight=head.weight[part], bias=None if head.bias is None else head.bias[part])
+            yield begin, partial(times, weight=head.weight[part], bias=None if head.bias is None else head.bias[part])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import DynamicCache
 
-from webrec.models import packed_attention
+from webrec.models import onednn_linear, packed_attention
 from webrec.models.backbone import Backbone
 from webrec.models.packed_attention import PackLayout, for_packs, read_prompt
 from webrec.models.scoring import score_candidates
@@ -51,9 +51,17 @@ def seen_by(lengths: list[int], prompt: int, cached: int) -> torch.Tensor:
     groups=st.sampled_from([1, 3]),
     taken_apart=st.booleans(),
     block=st.sampled_from([1, 3, 64]),
+    onednn=st.booleans() if hasattr(torch.ops.mkldnn, "_linear_pointwise") else st.just(False),
 )
 def test_equals_the_reference(
-    lengths: list[int], before: int, cached: bool, kv_heads: int, groups: int, taken_apart: bool, block: int
+    lengths: list[int],
+    before: int,
+    cached: bool,
+    kv_heads: int,
+    groups: int,
+    taken_apart: bool,
+    block: int,
+    onednn: bool,
 ) -> None:
     prompt = 0 if cached and sum(lengths) else before
     before_pass = before - prompt
@@ -65,6 +73,7 @@ def test_equals_the_reference(
     with pytest.MonkeyPatch.context() as patch:
         if not taken_apart:
             patch.setattr(packed_attention, "taken_apart", lambda _: False)
+        patch.setattr(onednn_linear, "is_quicker", lambda: onednn)
         patch.setattr(packed_attention, "_ROWS", block)
         patch.setattr(packed_attention, "_CANDIDATES_ROWS", block)
         layout = PackLayout.of(lengths, before, CPU, query.dtype)
