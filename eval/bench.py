@@ -19,6 +19,7 @@ from webrec.eval.bench_index import SIZES, measure_index
 from webrec.eval.bench_memory import measure_memory
 from webrec.eval.bench_path import Writer, measure_path
 from webrec.eval.bench_picture import picture
+from webrec.eval.bench_products import measure_products
 from webrec.eval.bench_score import PROMPTS, measure_scoring
 from webrec.eval.bench_train import measure_training
 from webrec.eval.machine import processor
@@ -29,11 +30,11 @@ from webrec.models.config import BackboneConfig
 from webrec.models.decoding import decode_greedily
 
 ROUNDS = 5
-PARTS = ("path", "cold", "memory", "score", "train", "heads", "index", "actors", "allocator")
+PARTS = ("path", "cold", "memory", "score", "train", "heads", "index", "actors", "allocator", "products")
 ALWAYS = PARTS[:6]
-"""What is measured unless one part is asked for: index needs pages, actors take a quarter of an hour, and the allocator's limits are one library's."""
+"""What is measured unless one part is asked for: index needs pages, actors take a quarter of an hour, and allocator and products measure what is one library's."""
 MODEL_PACKAGES = ("torch", "transformers")
-PACKAGES = {"index": ("tantivy",), "actors": ("torch", "ray"), "allocator": ("torch",)}
+PACKAGES = {"index": ("tantivy",), "actors": ("torch", "ray"), "allocator": ("torch",), "products": ("torch",)}
 """What each part is measured with, where that is not `MODEL_PACKAGES`."""
 
 
@@ -112,7 +113,7 @@ def main() -> None:
         "--only",
         nargs="+",
         choices=PARTS,
-        help="measure these parts only (default: all but index, actors and allocator)",
+        help="measure these parts only (default: all but index, actors, allocator and products)",
     )
     parser.add_argument(
         "--dtype",
@@ -156,6 +157,8 @@ def main() -> None:
         report["actors"] = measure_actors(rounds=min(chosen.rounds, 2), say=_say)
     if "allocator" in chosen.only:
         report |= {"rounds": chosen.rounds, "allocator": measure_allocator(chosen.rounds, say=_say)}
+    if "products" in chosen.only:
+        report |= {"rounds": chosen.rounds, "products": measure_products(chosen.rounds, say=_say)}
     text = json.dumps(report, indent=1)
     print(text)
     if chosen.output is not None:

@@ -18,7 +18,7 @@ class OneDnnLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Shape (…, inputs) to (…, outputs)."""
-        if self.weight.requires_grad or input.dtype != torch.float32:
+        if self.weight.requires_grad or input.dtype != torch.float32 or input.device.type != "cpu":
             return super().forward(input)
         if torch.is_grad_enabled() and input.requires_grad:
             result: Tensor = _Product.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call]

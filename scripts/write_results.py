@@ -16,6 +16,7 @@ from webrec.eval import (
     bench_decoder,
     bench_index,
     bench_load,
+    bench_products,
     bench_tables,
     bench_train,
     bench_users,
@@ -203,6 +204,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "scoring": lambda: bench_tables.scoring_table(
             _by_format("bench_score"), _report("bench_score_two_passes.json")
         ),
+        "products": lambda: bench_products.products_table(_report("bench_products.json")["products"]),
         "allocator": lambda: bench_allocator.allocator_table(_report("bench_allocator.json")["allocator"]),
     },
     "serving.md": {
