@@ -1,4 +1,4 @@
-"""What is asked of those who allocate, the C library and MKL, so that memory stays bounded and freed tensors are not paid for twice."""
+"""What is asked of those who allocate, the C library, MKL and oneDNN, so that memory stays bounded and freed tensors are not paid for twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ LIMITS = {
 MKL_BUFFERS = "MKL_DISABLE_FAST_MM"
 """MKL reads it when it first multiplies: 1 lets it free the buffers of a product when that is done."""
 
-ENVIRONMENT = {MKL_BUFFERS: "1", **{variable: str(value) for variable, (_, value) in LIMITS.items()}}
+ONEDNN_KEPT = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
+"""Compiled products that oneDNN keeps, and torch's layer above it; a thousand each if not told. Each prompt of another length brings some, of up to 0.6 MB."""
+
+ENVIRONMENT = {MKL_BUFFERS: "1", **ONEDNN_KEPT, **{variable: str(value) for variable, (_, value) in LIMITS.items()}}
 """What `limit_allocator` asks, as variables for a new process."""
 
 
@@ -30,9 +33,11 @@ def limit_allocator() -> None:
     glibc's default of eight arenas a core keeps what each thread's tensors once took, and it soon keeps tensors of up to 32 MB as well.
     Once the limit for large blocks is set, glibc no longer adapts the one for trimming either: every freed tensor would go back to the system
     and its pages would be made anew for the next one, which takes a good part of a forward pass (docs/performance.md). MKL keeps buffers
-    for every thread that ever multiplied, and nodes compute in up to 64.
+    for every thread that ever multiplied, and nodes compute in up to 64. oneDNN keeps a compiled product for each shape, and
+    reads how many when it first multiplies.
     """
-    os.environ.setdefault(MKL_BUFFERS, ENVIRONMENT[MKL_BUFFERS])
+    for variable in (MKL_BUFFERS, *ONEDNN_KEPT):
+        os.environ.setdefault(variable, ENVIRONMENT[variable])
     mallopt = _of_c("mallopt")
     if mallopt is None:
         return

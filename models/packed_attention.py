@@ -143,21 +143,35 @@ def _grouped(query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Te
     return (query[0] * scaling).view(key.shape[1], -1, *query.shape[2:])
 
 
-def _products(grouped: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
-    """Queries, keys and values that are multiplied together: those of one key/value head where oneDNN does it, else those of all."""
+def _together(
+    grouped: torch.Tensor, key: torch.Tensor, value: torch.Tensor, read: torch.Tensor
+) -> list[tuple[torch.Tensor, ...]]:
+    """Queries, keys, values and results that are multiplied together: of one key/value head where oneDNN does it, else of all.
+
+    Keys and values come in whole blocks.
+    """
     import torch
 
     from webrec.models.onednn_linear import is_quicker
 
+    key, value = _whole(key), _whole(value)
     if key.dtype == torch.float32 and is_quicker():
-        return list(zip(grouped, key.contiguous(), value.contiguous(), strict=True))
+        return list(zip(grouped, key, value, read, strict=True))
     if key.dtype == torch.bfloat16:  # else each block's product would turn them again
         key = key.mT.contiguous().mT
-    return [(grouped, key, value)]
+    return [(grouped, key, value, read)]
+
+
+def _whole(rows: torch.Tensor) -> torch.Tensor:
+    """`rows`, contiguous, with zeros behind them up to whole blocks: oneDNN compiles a product for every shape that it meets, and keeps it."""
+    import torch
+
+    missing = -rows.shape[-2] % _ROWS
+    return torch.nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows.contiguous()
 
 
 def _times(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """`first · secondᵀ`, of one head or of several."""
+    """`first · secondᵀ`, of one head (matrices) or of several."""
     import torch
 
     from webrec.models.onednn_linear import product
@@ -173,14 +187,13 @@ def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling
     groups, rows = grouped.shape[1:3]
     read = torch.empty_like(grouped)
     later = torch.ones(_ROWS, _ROWS, dtype=torch.bool, device=query.device).triu(1)
-    together = _products(grouped, key[0], value[0])
-    for (q, k, v), out in zip(together, read if len(together) > 1 else [read], strict=True):
+    for q, k, v, out in _together(grouped, key[0], value[0], read):
         for begin in range(0, rows, _ROWS):
-            end = min(begin + _ROWS, rows)
-            own = (groups, end - begin)
-            scores = _times(q[..., begin:end, :].flatten(-3, -2), k[..., :end, :])
-            scores.unflatten(-2, own)[..., begin:].masked_fill_(later[: end - begin, : end - begin], -torch.inf)
-            out[..., begin:end, :] = _times(scores.softmax(-1), v[..., :end, :].mT).unflatten(-2, own)
+            end = begin + _ROWS  # the last block may reach into zeros, which no row before them sees
+            scores = _times(_whole(q[..., begin:end, :]).flatten(-3, -2), k[..., :end, :])
+            scores.unflatten(-2, (groups, _ROWS))[..., begin:].masked_fill_(later, -torch.inf)
+            mixed = _times(scores.softmax(-1), v[..., :end, :].mT).unflatten(-2, (groups, _ROWS))
+            out[..., begin:end, :] = mixed[..., : rows - begin, :]
     return read.view(query.shape)
 
 
@@ -192,13 +205,13 @@ def _packed(
 
     grouped, before = _grouped(query, key, scaling), key.shape[2] - pack.tokens
     read = torch.empty_like(grouped)
-    together = _products(grouped, key[0], value[0])
+    together = _together(grouped, key[0], value[0], read)
     for at, real in pack.groups:
         few = max(1, _CANDIDATES_ROWS // at.shape[1])
         for begin in range(0, len(at), few):
             own, kept = at[begin : begin + few], real[begin : begin + few].flatten()
             rows = own.flatten()[kept]
-            for (q, k, v), out in zip(together, read if len(together) > 1 else [read], strict=True):
+            for q, k, v, out in together:
                 out[..., rows, :] = _candidates(q, k, v, before, own)[..., kept, :]
     return read.view(query.shape)
 
@@ -212,14 +225,18 @@ def _candidates(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, before: int, 
     # (…, candidates, groups, longest, width)
     asked = q[..., flat, :].unflatten(-2, (candidates, longest)).transpose(-4, -3)
     rows = asked.flatten(-4, -2)
+    count, columns = rows.shape[-2], -(-before // _ROWS) * _ROWS
+    rows = _whole(rows)
     own_k, own_v = (t[..., before:, :][..., flat, :].reshape(-1, longest, t.shape[-1]) for t in (k, v))
-    of_prompt = _times(rows, k[..., :before, :])
+    of_prompt = _times(rows, k[..., :columns, :])[..., :count, :before]
     of_own = torch.bmm(asked.reshape(len(own_k), -1, q.shape[-1]), own_k.mT)
     later = torch.ones(longest, longest, dtype=torch.bool, device=at.device).triu(1)
     of_own.unflatten(-2, (-1, longest)).masked_fill_(later, -torch.inf)
     weights = torch.cat([of_prompt, of_own.view(*of_prompt.shape[:-1], longest)], -1).softmax(-1)
     mine = weights[..., before:].reshape(of_own.shape)
-    read = _times(weights[..., :before], v[..., :before, :].mT).view(asked.shape)
+    padding = (0, columns - before, 0, rows.shape[-2] - count)
+    of_prompt = torch.nn.functional.pad(weights[..., :before], padding)
+    read = _times(of_prompt, v[..., :columns, :].mT)[..., :count, :].reshape(asked.shape)
     read += torch.bmm(mine, own_v).view(asked.shape)
     return read.transpose(-4, -3).flatten(-3, -2)
 

@@ -42,7 +42,7 @@ def test_the_command_sets_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_studio_sets_the_same() -> None:
     makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
-    assert dict(re.findall(r"\b((?:MALLOC|MKL)_\w+)=(\d+)", makefile)) == ENVIRONMENT
+    assert dict(re.findall(r"\b((?:MALLOC|MKL|ONEDNN|LRU)_\w+)=(\d+)", makefile)) == ENVIRONMENT
 
 
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
