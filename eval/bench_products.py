@@ -95,7 +95,7 @@ def _by_mkl(model: Any) -> Iterator[None]:
 
     from webrec.models import onednn_linear
 
-    changed = [module for module in model.modules() if type(module) is onednn_linear.OneDnnLinear]
+    changed: list[Any] = [module for module in model.modules() if type(module) is onednn_linear.OneDnnLinear]
     try:
         for module in changed:
             module.__class__ = nn.Linear

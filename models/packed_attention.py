@@ -191,8 +191,9 @@ def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling
         for begin in range(0, rows, _ROWS):
             end = begin + _ROWS  # the last block may reach into zeros, which no row before them sees
             scores = _times(_whole(q[..., begin:end, :]).flatten(-3, -2), k[..., :end, :])
-            scores.unflatten(-2, (groups, _ROWS))[..., begin:].masked_fill_(later, -torch.inf)
-            mixed = _times(scores.softmax(-1), v[..., :end, :].mT).unflatten(-2, (groups, _ROWS))
+            by_row = (*scores.shape[:-2], groups, _ROWS, -1)
+            scores.view(by_row)[..., begin:].masked_fill_(later, -torch.inf)
+            mixed = _times(scores.softmax(-1), v[..., :end, :].mT).view(by_row)
             out[..., begin:end, :] = mixed[..., : rows - begin, :]
     return read.view(query.shape)
 
@@ -223,7 +224,7 @@ def _candidates(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, before: int, 
     candidates, longest = at.shape
     flat = at.flatten()
     # (…, candidates, groups, longest, width)
-    asked = q[..., flat, :].unflatten(-2, (candidates, longest)).transpose(-4, -3)
+    asked = q[..., flat, :].view(*q.shape[:-2], candidates, longest, -1).transpose(-4, -3)
     rows = asked.flatten(-4, -2)
     count, columns = rows.shape[-2], -(-before // _ROWS) * _ROWS
     rows = _whole(rows)
@@ -231,7 +232,7 @@ def _candidates(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, before: int, 
     of_prompt = _times(rows, k[..., :columns, :])[..., :count, :before]
     of_own = torch.bmm(asked.reshape(len(own_k), -1, q.shape[-1]), own_k.mT)
     later = torch.ones(longest, longest, dtype=torch.bool, device=at.device).triu(1)
-    of_own.unflatten(-2, (-1, longest)).masked_fill_(later, -torch.inf)
+    of_own.view(len(of_own), -1, longest, longest).masked_fill_(later, -torch.inf)
     weights = torch.cat([of_prompt, of_own.view(*of_prompt.shape[:-1], longest)], -1).softmax(-1)
     mine = weights[..., before:].reshape(of_own.shape)
     padding = (0, columns - before, 0, rows.shape[-2] - count)
