@@ -20,8 +20,11 @@ LIMITS = {
 MKL_BUFFERS = "MKL_DISABLE_FAST_MM"
 """MKL reads it when it first multiplies: 1 lets it free the buffers of a product when that is done."""
 
-ONEDNN_KEPT = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
-"""Compiled products that oneDNN keeps, and torch's layer above it; a thousand each if not told. Each prompt of another length brings some, of up to 0.6 MB."""
+ONEDNN_KEPT = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
+"""Compiled products that oneDNN keeps, and those that torch's layer above it keeps for each thread; a thousand each if not told.
+
+Each prompt of another length brings some, of up to 0.6 MB. What torch's layer does not find, oneDNN still has.
+"""
 
 ENVIRONMENT = {MKL_BUFFERS: "1", **ONEDNN_KEPT, **{variable: str(value) for variable, (_, value) in LIMITS.items()}}
 """What `limit_allocator` asks, as variables for a new process."""
