@@ -214,7 +214,7 @@ def step_of(model: LlamaForCausalLM) -> DecodeStep:
 
 
 def _joined(modules: list[Any], packed: bool) -> _Product:
-    """All of `modules`' outputs side by side. Plain linear ones become one packed product; others are called as they are."""
+    """All of `modules`' outputs side by side. Plain linear ones, in 8 bits or not, become one packed product; others are called as they are."""
     import torch
 
     from webrec.models.int8 import Int8Linear

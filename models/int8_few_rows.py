@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from webrec.models.int8 import Int8Linear, is_exact, quantised
+from webrec.models.onednn_linear import capabilities
 
 _ZERO = 128
 """oneDNN is quick with unsigned inputs alone. This is added to them, and what it brings to a sum taken off again, in integers."""
@@ -56,8 +56,7 @@ class Int8FewRows:
 def is_fast() -> bool:
     """Whether this torch has the operators, internal ones, and this CPU quick and exact 8-bit products: else oneDNN takes a plain loop."""
     operators = (hasattr(torch.ops.onednn, name) for name in ("qlinear_prepack", "qlinear_pointwise"))
-    told: Any = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell
-    if not all(operators) or not told.get("avx512_vnni", False) or not is_exact():
+    if not all(operators) or not capabilities().get("avx512_vnni", False) or not is_exact():
         return False
     largest, inputs = Int8Linear(torch.ones(64, 64)), torch.ones(4, 64)
     return torch.equal(Int8FewRows([largest])(inputs), largest(inputs))

@@ -6,6 +6,7 @@ contains as well, takes half the time, with the weights as they are (docs/perfor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -68,9 +69,15 @@ def to_onednn(model: nn.Module) -> None:
                 module.__class__ = OneDnnLinear
 
 
+def capabilities() -> Mapping[str, Any]:
+    """What this CPU has, by torch's names; nothing where torch is too old to tell."""
+    told: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return told
+
+
 @cache
 def is_quicker() -> bool:
     """Whether this torch has the operator, an internal one, and this CPU AVX-512 that MKL does not use."""
-    told: Any = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell
+    told = capabilities()
     there = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     return there and bool(told.get("avx512_f", False)) and "Intel" not in str(told.get("cpu_name", "Intel"))
