@@ -9,6 +9,7 @@ kernel does not. Exact up to rounding in float32; in bfloat16 scores are rounded
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ _NAME = "webrec_packed"
 _LONGEST_OVER_SHORTEST = 2
 _ROWS = 64
 """Rows of a prompt's block: few enough to leave out much and to stay in the processor's cache, enough for quick products."""
+
+_WIDTHS = 24
+"""Most numbers of columns that a prompt's blocks have: of more shapes than oneDNN keeps, each would be compiled anew in every layer."""
 
 _CANDIDATES_ROWS = 128
 """Rows of a block of candidates, of which nothing is left out."""
@@ -144,17 +148,17 @@ def _grouped(query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Te
 
 
 def _together(
-    grouped: torch.Tensor, key: torch.Tensor, value: torch.Tensor, read: torch.Tensor
+    grouped: torch.Tensor, key: torch.Tensor, value: torch.Tensor, read: torch.Tensor, block: int
 ) -> list[tuple[torch.Tensor, ...]]:
     """Queries, keys, values and results that are multiplied together: of one key/value head where oneDNN does it, else of all.
 
-    Keys and values come in whole blocks.
+    Keys and values come in whole blocks of `block`.
     """
     import torch
 
     from webrec.models.onednn_linear import is_quicker
 
-    key, value = _whole(key), _whole(value)
+    key, value = _whole(key, block), _whole(value, block)
     if key.dtype == torch.float32 and is_quicker():
         return list(zip(grouped, key, value, read, strict=True))
     if key.dtype == torch.bfloat16:  # else each block's product would turn them again
@@ -162,12 +166,16 @@ def _together(
     return [(grouped, key, value, read)]
 
 
-def _whole(rows: torch.Tensor) -> torch.Tensor:
-    """`rows`, contiguous, with zeros behind them up to whole blocks: oneDNN compiles a product for every shape that it meets, and keeps it."""
+def _whole(rows: torch.Tensor, block: int) -> torch.Tensor:
+    """`rows`, contiguous, with zeros behind them up to whole blocks: oneDNN compiles a product for every shape that it meets."""
     import torch
 
-    missing = -rows.shape[-2] % _ROWS
+    missing = -rows.shape[-2] % block
     return torch.nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows.contiguous()
+
+
+def _rounded_up(count: float, block: int) -> int:
+    return math.ceil(count / block) * block
 
 
 def _times(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -185,15 +193,17 @@ def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling
 
     grouped = _grouped(query, key, scaling)
     groups, rows = grouped.shape[1:3]
+    width = _rounded_up(rows / _WIDTHS, _ROWS)
     read = torch.empty_like(grouped)
-    later = torch.ones(_ROWS, _ROWS, dtype=torch.bool, device=query.device).triu(1)
-    for q, k, v, out in _together(grouped, key[0], value[0], read):
+    later = torch.ones(_ROWS, width, dtype=torch.bool, device=query.device).triu(1)
+    for q, k, v, out in _together(grouped, key[0], value[0], read, width):
         for begin in range(0, rows, _ROWS):
             end = begin + _ROWS  # the last block may reach into zeros, which no row before them sees
-            scores = _times(_whole(q[..., begin:end, :]).flatten(-3, -2), k[..., :end, :])
+            columns = _rounded_up(end, width)
+            scores = _times(_whole(q[..., begin:end, :], _ROWS).flatten(-3, -2), k[..., :columns, :])
             by_row = (*scores.shape[:-2], groups, _ROWS, -1)
-            scores.view(by_row)[..., begin:].masked_fill_(later, -torch.inf)
-            mixed = _times(scores.softmax(-1), v[..., :end, :].mT).view(by_row)
+            scores.view(by_row)[..., begin:].masked_fill_(later[:, : columns - begin], -torch.inf)
+            mixed = _times(scores.softmax(-1), v[..., :columns, :].mT).view(by_row)
             out[..., begin:end, :] = mixed[..., : rows - begin, :]
     return read.view(query.shape)
 
@@ -206,7 +216,7 @@ def _packed(
 
     grouped, before = _grouped(query, key, scaling), key.shape[2] - pack.tokens
     read = torch.empty_like(grouped)
-    together = _together(grouped, key[0], value[0], read)
+    together = _together(grouped, key[0], value[0], read, _ROWS)
     for at, real in pack.groups:
         few = max(1, _CANDIDATES_ROWS // at.shape[1])
         for begin in range(0, len(at), few):
@@ -226,8 +236,8 @@ def _candidates(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, before: int, 
     # (…, candidates, groups, longest, width)
     asked = q[..., flat, :].view(*q.shape[:-2], candidates, longest, -1).transpose(-4, -3)
     rows = asked.flatten(-4, -2)
-    count, columns = rows.shape[-2], -(-before // _ROWS) * _ROWS
-    rows = _whole(rows)
+    count, columns = rows.shape[-2], _rounded_up(before, _ROWS)
+    rows = _whole(rows, _ROWS)
     own_k, own_v = (t[..., before:, :][..., flat, :].reshape(-1, longest, t.shape[-1]) for t in (k, v))
     of_prompt = _times(rows, k[..., :columns, :])[..., :count, :before]
     of_own = torch.bmm(asked.reshape(len(own_k), -1, q.shape[-1]), own_k.mT)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,43 @@ def test_the_command_sets_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_studio_sets_the_same() -> None:
     makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
     assert dict(re.findall(r"\b((?:MALLOC|MKL|ONEDNN|LRU)_\w+)=(\d+)", makefile)) == ENVIRONMENT
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("tokens", [1800, 6000])
+def test_what_one_prompt_needs_of_onednn_is_kept(dtype: str, tokens: int) -> None:
+    program = f"""
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+from webrec.models.allocator import limit_allocator
+from webrec.models.backbone import Backbone
+from webrec.models.onednn_linear import to_onednn
+from webrec.models.scoring import score_candidates
+
+limit_allocator()
+torch.set_num_threads(1)
+config = LlamaConfig(vocab_size=64, hidden_size=128, intermediate_size=192, num_hidden_layers=2, num_attention_heads=2,
+                     num_key_value_heads=1, max_position_embeddings=8192)
+model = LlamaForCausalLM(config).to(torch.{dtype}).eval().requires_grad_(False)
+to_onednn(model)
+backbone = Backbone("small", model, None, "")
+titles = [[1] * (2 + number) for number in range(20)]
+for _ in range(2):
+    print("a pass", flush=True)
+    score_candidates(backbone, [2] * {tokens}, titles)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **ENVIRONMENT, "ONEDNN_VERBOSE": "profile_create"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    _, first, again = told.split("a pass\n")
+    if "create" not in first:
+        pytest.skip("this torch's oneDNN does not tell, or is not asked")
+    assert "cache_miss" in first
+    assert "cache_miss" not in again  # each layer of each pass would compile anew
 
 
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

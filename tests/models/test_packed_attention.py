@@ -51,6 +51,7 @@ def seen_by(lengths: list[int], prompt: int, cached: int) -> torch.Tensor:
     groups=st.sampled_from([1, 3]),
     taken_apart=st.booleans(),
     block=st.sampled_from([1, 3, 64]),
+    widths=st.sampled_from([1, 2, 24]),
     onednn=st.booleans() if hasattr(torch.ops.mkldnn, "_linear_pointwise") else st.just(False),
 )
 def test_equals_the_reference(
@@ -61,6 +62,7 @@ def test_equals_the_reference(
     groups: int,
     taken_apart: bool,
     block: int,
+    widths: int,
     onednn: bool,
 ) -> None:
     prompt = 0 if cached and sum(lengths) else before
@@ -76,6 +78,7 @@ def test_equals_the_reference(
         patch.setattr(onednn_linear, "is_quicker", lambda: onednn)
         patch.setattr(packed_attention, "_ROWS", block)
         patch.setattr(packed_attention, "_CANDIDATES_ROWS", block)
+        patch.setattr(packed_attention, "_WIDTHS", widths)
         layout = PackLayout.of(lengths, before, CPU, query.dtype)
         assert (layout.mask is None) == taken_apart
         module = SimpleNamespace(num_key_value_groups=groups)
