@@ -41,7 +41,7 @@ demo: .venv/.demo ## install the runtime, then a recommendation of films (webrec
 
 studio: .venv/.dev ## langgraph dev without telemetry (langgraph dev ARGS)
 	@LANGGRAPH_CLI_NO_ANALYTICS=1 LANGGRAPH_NO_VERSION_CHECK=true LANGSMITH_TRACING=false GOMP_SPINCOUNT=10000 MKL_DISABLE_FAST_MM=1 \
-	  ONEDNN_PRIMITIVE_CACHE_CAPACITY=128 LRU_CACHE_CAPACITY=1 \
+	  ONEDNN_PRIMITIVE_CACHE_CAPACITY=64 LRU_CACHE_CAPACITY=1 \
 	  MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=16777216 MALLOC_TRIM_THRESHOLD_=67108864 \
 	  $(BIN)/langgraph dev --n-jobs-per-worker 10 $(ARGS)
 

@@ -20,7 +20,7 @@ LIMITS = {
 MKL_BUFFERS = "MKL_DISABLE_FAST_MM"
 """MKL reads it when it first multiplies: 1 lets it free the buffers of a product when that is done."""
 
-ONEDNN_KEPT = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128", "LRU_CACHE_CAPACITY": "1"}
+ONEDNN_KEPT = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
 """Compiled products that oneDNN keeps, and those that torch's layer above it keeps for each thread; a thousand each if not told.
 
 Each prompt of another length brings some, of up to 0.6 MB. What torch's layer does not find, oneDNN still has.

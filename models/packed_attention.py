@@ -23,7 +23,7 @@ _LONGEST_OVER_SHORTEST = 2
 _ROWS = 64
 """Rows of a prompt's block: few enough to leave out much and to stay in the processor's cache, enough for quick products."""
 
-_WIDTHS = 24
+_WIDTHS = 12
 """Most numbers of columns that a prompt's blocks have: of more shapes than oneDNN keeps, each would be compiled anew in every layer."""
 
 _CANDIDATES_ROWS = 128
