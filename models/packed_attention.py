@@ -24,7 +24,7 @@ _ROWS = 64
 """Rows of a prompt's block: few enough to leave out much and to stay in the processor's cache, enough for quick products."""
 
 _WIDTHS = 12
-"""Most numbers of columns that a prompt's blocks have: of more shapes than oneDNN keeps, each would be compiled anew in every layer."""
+"""A prompt's blocks have at most so many different numbers of columns: more shapes than oneDNN keeps would be compiled anew in every layer."""
 
 _CANDIDATES_ROWS = 128
 """Rows of a block of candidates, of which nothing is left out."""
