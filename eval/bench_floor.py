@@ -59,8 +59,11 @@ class Work:
     """Weights that every token is multiplied with, without the vocabulary's."""
     vocabulary: int
     """Weights of the output layer."""
+    beside_last: int
+    """Weights of the last layer that only rows with a result of their own are multiplied with: all but those of its keys and values."""
     attention: int
     """Additions and multiplications for one token that attends to one other, over all layers."""
+    layers: int
     weight_bytes: int
 
     @classmethod
@@ -68,14 +71,23 @@ class Work:
         """The work of `model`."""
         config: Any = model.config
         head: Any = model.lm_head.weight
-        inner = sum(p.numel() for layer in model.model.layers for p in layer.parameters() if p.dim() == 2)
-        width = config.num_attention_heads * config.head_dim
-        return cls(inner, head.numel(), 4 * width * config.num_hidden_layers, head.element_size())
+        by_layer = [
+            [(n, p.numel()) for n, p in layer.named_parameters() if p.dim() == 2] for layer in model.model.layers
+        ]
+        inner = sum(count for layer in by_layer for _, count in layer)
+        beside = sum(count for name, count in by_layer[-1] if "k_proj" not in name and "v_proj" not in name)
+        width, layers = config.num_attention_heads * config.head_dim, config.num_hidden_layers
+        return cls(inner, head.numel(), beside, 4 * width * layers, layers, head.element_size())
 
     def reading(self, machine: Machine, tokens: int, logits: int, *, behind: int = 0, own: int = 0) -> float:
-        """Seconds to read `tokens` tokens, then `behind` more that see all of them and, together, `own` pairs of their own."""
-        pairs = tokens * (tokens + 1) / 2 + behind * tokens + own
-        flops = 2 * self.weights * (tokens + behind) + 2 * self.vocabulary * logits + self.attention * pairs
+        """Seconds to read `tokens` tokens, then `behind` more that see all of them and, together, `own` pairs of their own.
+
+        Of the last layer, the first tokens but one need their keys and values alone.
+        """
+        without = tokens - 1
+        pairs = tokens * (tokens + 1) / 2 + behind * tokens + own - without * tokens / 2 / self.layers
+        weights = self.weights * (tokens + behind) - self.beside_last * without
+        flops = 2 * weights + 2 * self.vocabulary * logits + self.attention * pairs
         return max(flops / machine.flops, self.pass_bytes / machine.bandwidth)
 
     def writing(self, machine: Machine, passes: int, tokens: int, held: float) -> float:

@@ -26,6 +26,7 @@ import numpy as np
 from webrec.eval.provenance import provenance
 from webrec.eval.served import Served
 from webrec.eval.small_backbone import write_small_backbone
+from webrec.models.turns import IDLE_SECONDS
 
 CLIENTS, RUNS, JOBS = 50, 500, 10
 LEAVING, CANCELLED = 10, 15
@@ -33,6 +34,9 @@ LEAVING, CANCELLED = 10, 15
 
 RESTS = 50
 """Runs between two looks at the memory while nothing is under way."""
+
+AT_REST = IDLE_SECONDS + 1
+"""Seconds without a run before its memory is looked at."""
 
 BUSY = re.compile(r"busy: \d+ .* retry after (\d+) s$")
 TOLERANCE = 1e-3  # nats
@@ -165,13 +169,14 @@ async def _load(served: Served, context: dict[str, Any], clients: int, runs: int
     limits = httpx.Limits(max_connections=None, keepalive_expiry=2)
     async with httpx.AsyncClient(limits=limits) as client:
         await load.reference(client)
-        began = time.monotonic()
-        rest = []
+        took, rest = 0.0, []
         for until in sorted({*range(RESTS, runs, RESTS), runs}):
+            began = time.monotonic()
             await asyncio.gather(*(load.client(client, until) for _ in range(clients)))
+            took += time.monotonic() - began
             freed = await _freed(served)
+            await asyncio.sleep(AT_REST)
             rest.append((until, served.resident()))
-        took = time.monotonic() - began
         freed = await _freed(served)
         after = await load.ask(client, load.requests[0])
         kill = await _killed(load, client, clients)

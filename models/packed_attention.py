@@ -73,10 +73,15 @@ def taken_apart(device: torch.device) -> bool:
 
 
 def for_packs(model: LlamaForCausalLM) -> Any:
-    """The decoder of `model`, whose forward takes `pack`, a `PackLayout`. Modules of its own on the path to attention, all else shared."""
+    """The decoder of `model`, whose forward takes `pack`, a `PackLayout`. Modules of its own on the path to attention, all else shared.
+
+    It may leave out of its results the rows before the prompt's last.
+    """
     from transformers import AttentionInterface
 
-    AttentionInterface.register(_NAME, _attention)
+    from webrec.models.last_rows import LastRowsAttention, LastRowsLayer, can_end_early
+
+    AttentionInterface.register(_NAME, attention)
     config = copy.deepcopy(model.model.config)
     config._attn_implementation = _NAME
     decoder = _view(model.model, config=config)
@@ -85,6 +90,8 @@ def for_packs(model: LlamaForCausalLM) -> Any:
         own = _view(layer)
         own.self_attn = _view(layer.self_attn, config=config)
         decoder.layers._modules[name] = own
+    if can_end_early(own):
+        own.__class__, own.self_attn.__class__ = LastRowsLayer, LastRowsAttention
     return decoder
 
 
@@ -110,7 +117,7 @@ def _view(module: Any, **changed: Any) -> Any:
     return view
 
 
-def _attention(
+def attention(
     module: Any,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -120,18 +127,20 @@ def _attention(
     pack: PackLayout,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """As transformers calls it: query (1, heads, rows, width), key and value (1, key/value heads, columns, width)."""
+    """As transformers calls it: query (1, heads, rows, width), key and value (1, key/value heads, columns, width).
+
+    Of a prompt there are all rows, the last one, or none.
+    """
     import torch
 
     attend = torch.nn.functional.scaled_dot_product_attention
-    prompt = query.shape[2] - pack.tokens
-    apart = taken_apart(query.device)
+    prompt, columns = query.shape[2] - pack.tokens, key.shape[2] - pack.tokens
     parts = []
     if prompt:
-        q, k, v = query[:, :, :prompt], key[:, :, :prompt], value[:, :, :prompt]
+        q, k, v = query[:, :, :prompt], key[:, :, :columns], value[:, :, :columns]
         parts.append(
             _causal(q, k, v, scaling)
-            if apart
+            if prompt > 1 and taken_apart(query.device)
             else attend(q, k, v, is_causal=prompt > 1, scale=scaling, enable_gqa=True)
         )
     if pack.tokens and pack.mask is not None:

@@ -174,7 +174,7 @@ class _Asked:
             pack=layout,
             **({"node_mask": nodes} if backbone.has_head else {}),
         ).last_hidden_state[0]
-        return hidden[max(read - 1, 0) :]
+        return hidden[-(own + min(read, 1)) :]
 
 
 def _likelihoods(

@@ -6,12 +6,17 @@ Each pass uses all of torch's threads. Two at once would be twice as many thread
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from webrec.models.allocator import give_back
 from webrec.models.threads import settle
+
+IDLE_SECONDS = 1.0
+"""Once nobody has computed for so long, free memory is given back: the C library keeps up to its limit for trimming."""
 
 
 class Turns:
@@ -20,6 +25,8 @@ class Turns:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: deque[threading.Event] = deque()
+        self._ended = 0.0
+        self._timer: threading.Timer | None = None
 
     @contextmanager
     def take(self) -> Iterator[None]:
@@ -38,6 +45,27 @@ class Turns:
                     self._waiting.remove(mine)
                 if self._waiting:
                     self._waiting[0].set()
+                else:
+                    self._ended = time.monotonic()
+                    # One that a fork left behind is not alive.
+                    if self._timer is None or not self._timer.is_alive():
+                        self._look_in(IDLE_SECONDS)
+
+    def _look_in(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._give_back_if_idle)
+        self._timer.daemon = True
+        with suppress(RuntimeError):  # the interpreter is shutting down
+            self._timer.start()
+
+    def _give_back_if_idle(self) -> None:
+        with self._lock:
+            self._timer = None
+            if self._waiting:  # the last of whom comes by again
+                return
+            if (left := self._ended + IDLE_SECONDS - time.monotonic()) > 0:
+                self._look_in(left)
+                return
+        give_back()
 
 
 _devices: dict[str, Turns] = {}

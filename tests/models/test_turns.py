@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from webrec.models import turns as turns_module
 from webrec.models.turns import Turns, turns_of
 
 
@@ -47,3 +48,27 @@ def test_an_error_inside_passes_the_turn_on() -> None:
 def test_each_device_has_its_own() -> None:
     assert turns_of("cpu") is turns_of("cpu")
     assert turns_of("cpu") is not turns_of("cuda:0")
+
+
+def test_free_memory_is_given_back_once_nobody_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    while earlier := [t for t in threading.enumerate() if isinstance(t, threading.Timer)]:  # of other turns
+        earlier[0].join()
+    given: list[float] = []
+    monkeypatch.setattr(turns_module, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(turns_module, "give_back", lambda: given.append(time.monotonic()))
+    turns = Turns()
+    for round_ in range(2):
+        for _ in range(5):
+            with turns.take():
+                time.sleep(0.05)
+            assert len(given) == round_
+        with turns.take():
+            time.sleep(0.3)
+            assert len(given) == round_  # never while somebody computes
+            ended = time.monotonic()
+        while len(given) == round_ and time.monotonic() < ended + 10:
+            time.sleep(0.01)
+        assert len(given) == round_ + 1
+        assert given[-1] >= ended + 0.2
+    time.sleep(0.3)
+    assert len(given) == 2
