@@ -23,7 +23,6 @@ PACKED_BYTES = 2**31
 BLOCK = 64
 """Columns of the caches that are read or left out together."""
 
-_EXPECTED_ROWS = 4
 _steps: WeakKeyDictionary[LlamaForCausalLM, DecodeStep] = WeakKeyDictionary()
 _lock = threading.Lock()
 
@@ -111,9 +110,7 @@ class DecodeStep:
         """`product`: what computes the outputs of some projections that read the same input, side by side; unset: `model` itself."""
         config: Any = model.config
         if product is None:
-            size = sum(p.numel() * p.element_size() for p in model.parameters())
-            packed = model.device.type == "cpu" and size <= PACKED_BYTES and _can_pack(model.dtype)
-            product = partial(_joined, packed=packed)
+            product = partial(_joined, packed=_can_pack(model))
         self._embed: Any = model.model.embed_tokens
         self._rotary: Any = model.model.rotary_emb
         self._norm: Any = model.model.norm
@@ -217,25 +214,24 @@ def _joined(modules: list[Any], packed: bool) -> _Product:
     """All of `modules`' outputs side by side. Plain linear ones, in 8 bits or not, become one packed product; others are called as they are."""
     import torch
 
+    from webrec.models import int8_in_float
+    from webrec.models.few_rows import FewRows
     from webrec.models.int8 import Int8Linear
-    from webrec.models.int8_few_rows import Int8FewRows, is_fast
+    from webrec.models.int8_few_rows import Int8FewRows, Int8FewRowsInFloat, is_fast
     from webrec.models.onednn_linear import is_plain
 
     if all(type(module) is Int8Linear for module in modules):
         if packed and is_fast():
             return Int8FewRows(modules)
+        if packed and int8_in_float.is_needed():
+            return Int8FewRowsInFloat(modules)
         return modules[0] if len(modules) == 1 else Int8Linear.joined(modules)
     if packed and all(is_plain(module) for module in modules):
-        weight = torch.cat([module.weight.detach() for module in modules])
+        weights = [module.weight.detach() for module in modules]
+        weight = weights[0] if len(weights) == 1 else torch.cat(weights)
         biases = [module.bias for module in modules]
         bias = None if biases[0] is None else torch.cat([b.detach() for b in biases])
-        blocked = torch.ops.mkldnn._reorder_linear_weight(weight, _EXPECTED_ROWS)
-
-        def product(inputs: torch.Tensor) -> torch.Tensor:
-            output: torch.Tensor = torch.ops.mkldnn._linear_pointwise(inputs, blocked, bias, "none", [], "")
-            return output
-
-        return product
+        return FewRows(weight, bias)
     if len(modules) == 1:
         only: _Product = modules[0]
         return only
@@ -246,10 +242,13 @@ def _rounded_up(columns: int) -> int:
     return -(-columns // BLOCK) * BLOCK
 
 
-def _can_pack(dtype: torch.dtype) -> bool:
-    """Whether this torch has oneDNN's blocked products for `dtype`: internal operators of torch, so looked for, not assumed."""
+def _can_pack(model: LlamaForCausalLM) -> bool:
+    """Whether a second copy of the weights, for few rows, can be made and is not too large."""
     import torch
 
-    if dtype not in {torch.float32, torch.bfloat16} or not torch._C._has_mkldnn:
-        return False
-    return hasattr(torch.ops.mkldnn, "_reorder_linear_weight") and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    from webrec.models import int8_in_float
+    from webrec.models.onednn_linear import can_block
+
+    widened = {torch.int8: 4} if int8_in_float.is_needed() else {}
+    size = sum(p.numel() * widened.get(p.dtype, p.element_size()) for p in model.parameters())
+    return model.device.type == "cpu" and size <= PACKED_BYTES and can_block(model.dtype)

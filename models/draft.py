@@ -67,9 +67,13 @@ def draft_of(model: LlamaForCausalLM) -> Draft | None:
 
 
 def _pays(model: LlamaForCausalLM) -> bool:
-    """On a CPU, in float32, if every projection is a plain one and a second copy is not too large."""
+    """On a CPU, in float32, if every projection is a plain one and a second copy is not too large.
+
+    And if it has quick 8-bit products: with AVX2 alone 4 bits take as long as float32 does, and 8 bits longer.
+    """
     import torch
 
+    from webrec.models import int8_in_float
     from webrec.models.int4 import fits, is_fast
     from webrec.models.int8 import is_exact
     from webrec.models.onednn_linear import is_plain
@@ -81,7 +85,7 @@ def _pays(model: LlamaForCausalLM) -> bool:
         module for layer in model.model.layers for name, module in layer.named_modules() if name.endswith("_proj")
     ]
     plain = all(is_plain(module) and fits(module.weight) for module in products)
-    return plain and is_plain(model.lm_head) and is_fast() and is_exact()
+    return plain and is_plain(model.lm_head) and is_fast() and is_exact() and not int8_in_float.is_needed()
 
 
 def _product(modules: list[Any]) -> Any:

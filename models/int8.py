@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from webrec.models import int8_in_float
+
 LEVELS = 127
 BLOCK = 512
 """Rows computed at a time: integers and floats of a block stay in the CPU's cache."""
@@ -99,6 +101,10 @@ def quantised(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 def _times(rows: Tensor, weight: Tensor, scale: Tensor | None = None) -> Tensor:
     """`rows · weight` for integers `weight`, shape (inputs, outputs), each output times its `scale`."""
+    if int8_in_float.is_needed():
+        integers, own = quantised(rows)
+        product = int8_in_float.product(integers, weight).mul_(own)
+        return product if scale is None else product.mul_(scale)
     product = rows.new_empty(rows.shape[0], weight.shape[1])
     for part, out in zip(torch.split(rows, BLOCK), torch.split(product, BLOCK), strict=True):
         integers, own = quantised(part)
@@ -127,7 +133,9 @@ def to_int8(model: nn.Module) -> None:
 
 @cache
 def is_exact() -> bool:
-    """Whether this machine's integer products are exact: some CPUs without VNNI saturate sums of 16 bits."""
+    """Whether this machine's integer products are exact: some CPUs without VNNI saturate sums of 16 bits, if they are not computed in float32."""
+    if int8_in_float.is_needed():
+        return True
     largest = torch.full((4, 64), LEVELS, dtype=torch.int8)
     product = torch._int_mm(largest, largest.t().contiguous())
     return bool((product == LEVELS * LEVELS * 64).all()) and bool(

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 
+_EXPECTED_ROWS = 4
+
+
 class OneDnnLinear(nn.Linear):
     """`y = x Wᵀ + b`, for frozen weights; gradients reach the input."""
 
@@ -51,6 +54,25 @@ def product(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     """
     result: Tensor = torch.ops.mkldnn._linear_pointwise(input.contiguous(), weight, bias, "none", [], "")
     return result
+
+
+def blocked(weight: Tensor) -> Tensor:
+    """`weight`, shape (outputs, inputs), in oneDNN's own layout for a few rows: what `product` takes as well. See `can_block`."""
+    result: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, _EXPECTED_ROWS)
+    return result
+
+
+@cache
+def can_block(dtype: torch.dtype) -> bool:
+    """Whether this torch has the operators, internal ones, and they take `dtype` on this CPU."""
+    there = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+    if not there or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    try:
+        blocked(torch.zeros(64, 64, dtype=dtype))
+    except RuntimeError:  # bfloat16 needs more of a CPU than AVX2
+        return False
+    return dtype in {torch.float32, torch.bfloat16}
 
 
 def is_plain(module: object) -> bool:

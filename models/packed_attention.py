@@ -72,26 +72,36 @@ def taken_apart(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
+def _in_blocks(query: torch.Tensor) -> bool:
+    """Whether a prompt's rows attend in blocks: where torch's own kernel, which multiplies by MKL in float32, leaves rate unused."""
+    import torch
+
+    from webrec.models.onednn_linear import is_quicker
+
+    return taken_apart(query.device) and (query.dtype in {torch.bfloat16, torch.float16} or is_quicker())
+
+
 def for_packs(model: LlamaForCausalLM) -> Any:
     """The decoder of `model`, whose forward takes `pack`, a `PackLayout`. Modules of its own on the path to attention, all else shared.
 
-    It may leave out of its results the rows before the prompt's last.
+    It may leave out of its results the rows before the prompt's last. Without gradients only.
     """
     from transformers import AttentionInterface
 
-    from webrec.models.last_rows import LastRowsAttention, LastRowsLayer, can_end_early
+    from webrec.models.pass_layer import write_out
 
     AttentionInterface.register(_NAME, attention)
     config = copy.deepcopy(model.model.config)
     config._attn_implementation = _NAME
     decoder = _view(model.model, config=config)
     decoder.layers = _view(model.model.layers)
-    for name, layer in model.model.layers.named_children():
+    for number, (name, layer) in enumerate(model.model.layers.named_children(), 1):
         own = _view(layer)
         own.self_attn = _view(layer.self_attn, config=config)
+        for part in ("mlp", "input_layernorm", "post_attention_layernorm"):
+            setattr(own, part, _view(getattr(layer, part)))
+        write_out(own, last=number == len(model.model.layers))
         decoder.layers._modules[name] = own
-    if can_end_early(own):
-        own.__class__, own.self_attn.__class__ = LastRowsLayer, LastRowsAttention
     return decoder
 
 
@@ -140,7 +150,7 @@ def attention(
         q, k, v = query[:, :, :prompt], key[:, :, :columns], value[:, :, :columns]
         parts.append(
             _causal(q, k, v, scaling)
-            if prompt > 1 and taken_apart(query.device)
+            if prompt > 1 and _in_blocks(query)
             else attend(q, k, v, is_causal=prompt > 1, scale=scaling, enable_gqa=True)
         )
     if pack.tokens and pack.mask is not None:

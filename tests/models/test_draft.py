@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
-from webrec.models import decode_queue
+from webrec.models import decode_queue, int8_in_float
 from webrec.models.decode_queue import DecodeQueue
 from webrec.models.decode_step import DecodeStep, StepCache
 from webrec.models.draft import draft_of
@@ -20,6 +20,12 @@ from webrec.models.text_in_progress import FIRST_DRAFT, LONGEST_DRAFT, TextInPro
 pytestmark = pytest.mark.skipif(not is_fast(), reason="this torch or CPU has no quick 4-bit products")
 
 PROMPT = list(range(3, 33))
+
+
+@pytest.fixture(autouse=True)
+def _quick_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What drafts do is the same on CPUs where they do not pay."""
+    monkeypatch.setattr(int8_in_float, "is_needed", lambda: False)
 
 
 def small(**changed: Any) -> LlamaForCausalLM:
@@ -125,6 +131,11 @@ def test_where_there_is_none() -> None:
     changed = small()
     changed.model.layers[1].mlp.up_proj = Own(64, 128, bias=False)
     assert draft_of(changed) is None
+
+
+def test_none_where_8_bit_products_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(int8_in_float, "is_needed", lambda: True)
+    assert draft_of(small()) is None
 
 
 def test_a_draft_is_made_once_and_goes_with_its_model() -> None:
