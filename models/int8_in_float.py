@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-import torch
 from torch import Tensor
 
 from webrec.models.onednn_linear import capabilities
