@@ -68,7 +68,7 @@ class Int8FewRowsInFloat:
     def __call__(self, inputs: Tensor) -> Tensor:
         """Shape (…, inputs) to (…, outputs), float32."""
         integers, own = quantised(inputs.reshape(-1, inputs.shape[-1]).float())
-        parts = integers.float().split(self._inputs, -1)
+        parts = torch.split(integers.float(), self._inputs, -1)
         added = total(product(part) for part, product in zip(parts, self._products, strict=True))
         added = added.mul_(own).mul_(self._scale)
         if self._bias is not None:

@@ -35,7 +35,7 @@ def _is_looked_at(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
-class _Layer(LlamaDecoderLayer):
+class _Layer(LlamaDecoderLayer):  # type: ignore[no-untyped-call]
     """Shape (1, rows, hidden) to (1, rows that attention returns, hidden)."""
 
     def forward(self, hidden_states: Tensor, *_: Any, **about: Any) -> Tensor:
@@ -47,7 +47,7 @@ class _Layer(LlamaDecoderLayer):
 class _Attention(LlamaAttention):
     """What all rows read."""
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         hidden_states: Tensor,
         position_embeddings: Any = None,
@@ -72,7 +72,7 @@ class _Attention(LlamaAttention):
         return rows
 
     def _by_head(self, rows: Tensor) -> Tensor:
-        return rows.unflatten(-1, (-1, self.head_dim))
+        return rows.view(*rows.shape[:2], -1, self.head_dim)
 
 
 class _LastRowsAttention(_Attention):
@@ -93,7 +93,8 @@ class _Norm(LlamaRMSNorm):
         wide = hidden_states.to(torch.promote_types(hidden_states.dtype, torch.float32))
         length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
         scale = length.square_().div_(wide.shape[-1]).add_(self.variance_epsilon).rsqrt_()
-        return (wide * scale).to(hidden_states.dtype).mul_(self.weight)
+        normed: Tensor = (wide * scale).to(hidden_states.dtype).mul_(self.weight)
+        return normed
 
 
 def _turned(rows: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
