@@ -6,18 +6,19 @@ import os
 from importlib.metadata import version
 from typing import Any
 
-from webrec.eval.machine import processor
+from webrec.eval.machine import instructions, processor
 from webrec.eval.run_folder import source_commit
 
 
 def provenance(*packages: str) -> dict[str, Any]:
-    """Commit of the code (None where it is no checkout), processor, number of its cores, versions of webrec and `packages`.
+    """Commit of the code (None where it is no checkout), processor, its instructions, number of its cores, versions of webrec and `packages`.
 
     Raises `PackageNotFoundError` for a package that is not installed.
     """
     return {
         "commit": source_commit(),
         "machine": processor(),
+        "instructions": instructions(),
         "cpus": os.cpu_count(),
         "versions": {name: version(name) for name in ("webrec", *packages)},
     }

@@ -1,4 +1,4 @@
-"""Products of 8-bit integers in float32, exact: for CPUs without VNNI, where torch multiplies integers in a plain loop.
+"""Products of 8-bit integers in float32, exact: for CPUs without AVX-512 VNNI, where torch multiplies integers in a plain loop (pytorch#136942).
 
 A sum of up to 1,024 products of two such integers fits into the 24 bits of a float32, whatever the order of its parts.
 """

@@ -145,11 +145,13 @@ def shorter(table: Table) -> Table:
 
 
 def _by_format(name: str) -> dict[str, dict[str, Any]]:
-    """The reports of one bench, by the number format that each tells."""
+    """The reports of one bench, by the number format that each tells, and that of the machine with AVX2 alone."""
     reports = (_report(f"{name}.json"), _report(f"{name}_bfloat16.json"))
     found = {report["dtype"]: report for report in reports}
     assert list(found) == ["float32", "bfloat16"], name
-    return found
+    alone = _report(f"{name}_avx2.json")
+    assert alone["dtype"] == "float32", name
+    return found | {"float32, AVX2 alone": alone}
 
 
 def _paths() -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from webrec.eval import machine as module
-from webrec.eval.machine import gpus, processor
+from webrec.eval.machine import gpus, instructions, processor
 
 
 def test_the_processor_as_linux_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,3 +38,22 @@ def test_gpus_as_linux_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert gpus() == ["NVIDIA H200", "NVIDIA H100 80GB HBM3"]
     monkeypatch.setattr(module, "_GPU_INFO", tmp_path / "none")
     assert gpus() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model name\t: X\nflags\t\t: fpu avx2 avx512f avx512_vnni avx512_bf16x\n", ["avx2", "avx512f", "avx512_vnni"]),
+        ("Features\t: fp asimd i8mm\n", ["asimd", "i8mm"]),
+        ("Hardware\t: a board\n", []),
+        (None, []),
+    ],
+)
+def test_instructions_that_products_are_quick_with(
+    text: str | None, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "cpuinfo"
+    if text is not None:
+        told.write_text(text)
+    monkeypatch.setattr(module, "_CPU_INFO", told)
+    assert instructions() == expected
