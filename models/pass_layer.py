@@ -90,7 +90,7 @@ class _Mlp(LlamaMLP):
 
 class _Norm(LlamaRMSNorm):
     def forward(self, hidden_states: Tensor) -> Tensor:
-        wide = hidden_states.to(torch.promote_types(hidden_states.dtype, torch.float32))
+        wide = hidden_states.float()  # whatever the model is, as LLaMA does it
         length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
         scale = length.square_().div_(wide.shape[-1]).add_(self.variance_epsilon).rsqrt_()
         normed: Tensor = (wide * scale).to(hidden_states.dtype).mul_(self.weight)
