@@ -26,7 +26,7 @@ class BackboneConfig(BaseModel):
     dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = Field(
         default="auto",
         description="Number format of the weights. auto: bfloat16 where the device computes it natively, else float32. int8: "
-        "products in 8 bits, on CPUs, quicker than float32 and approximate (docs/performance.md).",
+        "products in 8 bits, on CPUs, approximate; quicker than float32 with AVX-512 VNNI, no quicker without (docs/performance.md).",
     )
     device: str = Field(
         default="auto", description="Where the backbone runs: auto (CUDA if there is one), cpu, cuda, cuda:1, mps."
