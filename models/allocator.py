@@ -30,6 +30,14 @@ ENVIRONMENT = {MKL_BUFFERS: "1", **ONEDNN_KEPT, **{variable: str(value) for vari
 """What `limit_allocator` asks, as variables for a new process."""
 
 
+_limited = False
+
+
+def is_limited() -> bool:
+    """Whether this process asked for a limit for trimming: below it, what was freed stays with the process."""
+    return _limited or "MALLOC_TRIM_THRESHOLD_" in os.environ
+
+
 def limit_allocator() -> None:
     """Let all threads allocate from one arena, give what is large back to the system when it is freed, and keep no buffers of products.
 
@@ -39,6 +47,8 @@ def limit_allocator() -> None:
     for every thread that ever multiplied, and nodes compute in up to 64. oneDNN keeps a compiled product for each shape, and
     reads how many when it first multiplies.
     """
+    global _limited
+    _limited = True
     for variable in (MKL_BUFFERS, *ONEDNN_KEPT):
         os.environ.setdefault(variable, ENVIRONMENT[variable])
     mallopt = _of_c("mallopt")

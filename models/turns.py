@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from webrec.models.allocator import give_back
+from webrec.models.allocator import give_back, is_limited
 from webrec.models.threads import settle
 
 IDLE_SECONDS = 1.0
-"""Once nobody has computed for so long, free memory is given back: the C library keeps up to its limit for trimming."""
+"""Once nobody has computed for so long, what the limit for trimming keeps is given back, in processes that asked for that limit."""
 
 
 class Turns:
@@ -45,7 +45,7 @@ class Turns:
                     self._waiting.remove(mine)
                 if self._waiting:
                     self._waiting[0].set()
-                else:
+                elif is_limited():
                     self._ended = time.monotonic()
                     # One that a fork left behind is not alive.
                     if self._timer is None or not self._timer.is_alive():

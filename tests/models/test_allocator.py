@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from webrec.models import allocator
-from webrec.models.allocator import ENVIRONMENT, LIMITS, MKL_BUFFERS, give_back, limit_allocator
+from webrec.models.allocator import ENVIRONMENT, LIMITS, MKL_BUFFERS, give_back, is_limited, limit_allocator
 
 
 def test_the_command_sets_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +30,10 @@ def test_the_command_sets_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(allocator.sys, "platform", "linux")
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(allocator, "_limited", False)
+    assert not is_limited()
     limit_allocator()
+    assert is_limited()
     assert given == dict(LIMITS.values())
     assert len(given) == 3
     assert os.environ[MKL_BUFFERS] == "1"
@@ -40,6 +43,12 @@ def test_the_command_sets_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> N
     limit_allocator()
     assert len(given) == 2  # what the user set stays
     assert os.environ[MKL_BUFFERS] == "0"
+
+
+def test_a_process_whose_starter_set_the_limit_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator, "_limited", False)
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
+    assert is_limited()
 
 
 def test_the_studio_sets_the_same() -> None:

@@ -56,6 +56,7 @@ def test_free_memory_is_given_back_once_nobody_computes(monkeypatch: pytest.Monk
     given: list[float] = []
     monkeypatch.setattr(turns_module, "IDLE_SECONDS", 0.2)
     monkeypatch.setattr(turns_module, "give_back", lambda: given.append(time.monotonic()))
+    monkeypatch.setattr(turns_module, "is_limited", lambda: True)
     turns = Turns()
     for round_ in range(2):
         for _ in range(5):
@@ -72,3 +73,11 @@ def test_free_memory_is_given_back_once_nobody_computes(monkeypatch: pytest.Monk
         assert given[-1] >= ended + 0.2
     time.sleep(0.3)
     assert len(given) == 2
+
+
+def test_the_memory_of_a_process_that_did_not_ask_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns_module, "is_limited", lambda: False)
+    turns = Turns()
+    with turns.take():
+        pass
+    assert turns._timer is None
