@@ -122,17 +122,24 @@ def _forked(job: Callable[[], None]) -> int:
 
 
 def _kill_again_and_again(options: dict[str, Any]) -> dict[str, Any]:
-    """Start the run, kill it after a time drawn by chance, until one start reaches the end or `kills` are done."""
+    """Start the run, kill it after a time drawn by chance, until one start reaches the end or `kills` are done.
+
+    Slow machines need longer until there is anything to lose: the times grow until there is.
+    """
     draw, kills, late = random.Random(options["seed"]), 0, 0
+    soonest, latest = options["between"]
     while True:
         child = _forked(lambda: _train(options))
         if kills < options["kills"]:
-            time.sleep(draw.uniform(*options["between"]))
+            time.sleep(draw.uniform(soonest, latest))
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
             kills += 1
-            late += (Path(options["output"]) / "checkpoints").is_dir()
+            if (Path(options["output"]) / "checkpoints").is_dir():
+                late += 1
+            else:
+                latest *= 1.1
             continue
         return {"status": os.WEXITSTATUS(status), "kills": kills, "kills_after_a_checkpoint": late}
 

@@ -182,6 +182,10 @@ def test_a_killed_process_loses_only_the_calls_under_way(store: SearchStore, kil
         job = {"store": str(store.path), "port": server.port, "queries": queries, "settings": {"search_concurrency": 4}}
         for kill in range(kills):
             with workers(1, **job) as (process,):
+                if kill % 2:  # at work; else perhaps before its first call
+                    before, patience = len(server.asked), time.monotonic() + 30
+                    while len(server.asked) == before and time.monotonic() < patience:
+                        time.sleep(0.001)
                 time.sleep(chance.uniform(0, 0.3))
                 process.kill()
                 process.wait()
