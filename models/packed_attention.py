@@ -98,8 +98,7 @@ def for_packs(model: LlamaForCausalLM) -> Any:
     for number, (name, layer) in enumerate(model.model.layers.named_children(), 1):
         own = _view(layer)
         own.self_attn = _view(layer.self_attn, config=config)
-        for part in ("mlp", "input_layernorm", "post_attention_layernorm"):
-            setattr(own, part, _view(getattr(layer, part)))
+        own.mlp = _view(layer.mlp)
         write_out(own, last=number == len(model.model.layers))
         decoder.layers._modules[name] = own
     return decoder

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
-from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecoderLayer, LlamaMLP, LlamaRMSNorm
+from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecoderLayer, LlamaMLP
 
 if TYPE_CHECKING:
     from webrec.models.packed_attention import PackLayout
@@ -26,9 +25,6 @@ def write_out(layer: Any, *, last: bool) -> None:
         layer.self_attn.__class__ = _LastRowsAttention if alone else _Attention
     if type(layer.mlp) is LlamaMLP and type(layer.mlp.act_fn) is nn.SiLU:
         layer.mlp.__class__ = _Mlp
-    for norm in (layer.input_layernorm, layer.post_attention_layernorm):
-        if type(norm) is LlamaRMSNorm:
-            norm.__class__ = _Norm
 
 
 def _is_looked_at(module: nn.Module) -> bool:
@@ -86,15 +82,6 @@ class _Mlp(LlamaMLP):
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = self.down_proj(silu(self.gate_proj(x), inplace=True).mul_(self.up_proj(x)))
         return output
-
-
-class _Norm(LlamaRMSNorm):
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        wide = hidden_states.float()  # whatever the model is, as LLaMA does it
-        length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-        scale = length.square_().div_(wide.shape[-1]).add_(self.variance_epsilon).rsqrt_()
-        normed: Tensor = (wide * scale).to(hidden_states.dtype).mul_(self.weight)
-        return normed
 
 
 def _turned(rows: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from copy import deepcopy
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -131,11 +130,10 @@ def test_a_prompt_is_read_as_the_model_reads_it(
     with torch.inference_mode():
         logits = read_prompt(model, ids, cache)
         expected = model(ids, past_key_values=plain, use_cache=True).logits[0, -1]
-    close: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}  # transformers' norms are float32 whatever the model is
-    torch.testing.assert_close(logits, expected, **close)
+    torch.testing.assert_close(logits, expected)
     for one, other in zip(cache.layers, plain.layers, strict=True):
-        torch.testing.assert_close(one.keys, other.keys, **close)
-        torch.testing.assert_close(one.values, other.values, **close)
+        torch.testing.assert_close(one.keys, other.keys)
+        torch.testing.assert_close(one.values, other.values)
 
 
 def test_the_model_stays_as_it_was(backbone: Backbone) -> None:
