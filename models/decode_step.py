@@ -2,7 +2,8 @@
 
 A small model's decoding is bound by what happens around the arithmetic. Against the modules of transformers this saves: attention by
 two batched products instead of the fused kernel, which is slow for one query on CPUs; a cache written in place; projections that
-read the same input joined into one; and, on CPUs, weights kept a second time in oneDNN's own blocked layout.
+read the same input joined into one; half of the operations of norms, rotation and mask; and, on CPUs, weights kept a second time in
+oneDNN's own blocked layout.
 """
 
 from __future__ import annotations
@@ -117,6 +118,7 @@ class DecodeStep:
         self._head = product([model.lm_head])
         self._layers = [_Layer(layer, product) for layer in model.model.layers]
         self._kv_heads = int(config.num_key_value_heads)
+        self._groups = int(config.num_attention_heads) // self._kv_heads
 
     def __call__(
         self, ids: torch.Tensor, cache: StepCache, watched: Set[Watched] = frozenset()
@@ -135,31 +137,31 @@ class DecodeStep:
         own = torch.arange(held, end, device=ids.device)
         hidden = self._embed(ids)
         cos, sin = self._rotary(hidden, own[None] - cache.first[:, None])
-        cos, sin = cos[:, :, None], sin[:, :, None]
+        low, high = sin[:, :, None].chunk(2, -1)
+        cos, sin = cos[:, :, None], torch.cat([-low, high], -1)
         seen = (columns[None, None] <= own[None, :, None]) & (columns[None, None] >= cache.first[:, None, None])
-        hide = ~seen[:, None, None]  # (rows, 1, 1, tokens, columns)
+        # As scores are: (rows · key/value heads, groups · tokens, columns).
+        mask = hidden.new_zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None, None]
+        mask = mask.expand(-1, self._kv_heads, self._groups, -1, -1).reshape(-1, self._groups * tokens, len(columns))
         seen_by: dict[Watched, torch.Tensor] = {}
         for number, (layer, keys, values) in enumerate(zip(self._layers, cache.keys, cache.values, strict=True)):
             query = layer.query(hidden, cos, sin, keys[..., held:end], values[:, :, held:end])
-            query = query.view(rows, tokens, self._kv_heads, -1, keys.shape[2]).permute(0, 2, 3, 1, 4)
-            heads, groups = rows * self._kv_heads, query.shape[2]
-            keys = keys.flatten(0, 1)[..., read]
-            query = query.reshape(heads, groups * tokens, -1)
+            query = query.view(rows, tokens, self._kv_heads, self._groups, -1).permute(0, 2, 3, 1, 4)
+            query = query.reshape(rows * self._kv_heads, self._groups * tokens, -1)
+            keys, shown = keys.flatten(0, 1)[..., read], mask
             joins = {join for watching, join in watched if watching == number}
             if joins:  # the one layer whose attention is a result
                 exact = torch.promote_types(query.dtype, torch.float32)
-                query, keys = query.to(exact), keys.to(exact)
-            scores = torch.bmm(query, keys)
-            scores.view(rows, self._kv_heads, groups, tokens, -1).masked_fill_(hide, -torch.inf)
-            weights = scores.softmax(-1)
+                query, keys, shown = query.to(exact), keys.to(exact), shown.to(exact)
+            weights = torch.baddbmm(shown, query, keys, alpha=layer.scaling).softmax(-1)
             for join in joins:
-                by_head = weights.view(rows, self._kv_heads * groups, tokens, -1)
+                by_head = weights.view(rows, self._kv_heads * self._groups, tokens, -1)
                 seen_by[number, join] = (by_head.mean(1) if join == "mean" else by_head.amax(1))[
                     ..., : end - read.start
                 ]
             weights = weights.to(values.dtype)
             mixed = torch.bmm(weights, values.flatten(0, 1)[:, read])
-            mixed = mixed.view(rows, self._kv_heads, groups, tokens, -1).permute(0, 3, 1, 2, 4)
+            mixed = mixed.view(rows, self._kv_heads, self._groups, tokens, -1).permute(0, 3, 1, 2, 4)
             hidden = layer.finish(hidden, mixed.reshape(rows, tokens, -1))
         cache.held = end
         return self._head(self._norm(hidden)), seen_by
@@ -169,31 +171,35 @@ class _Layer:
     """One decoder layer, in two parts: what attention needs, and what follows it."""
 
     def __init__(self, layer: Any, product: Callable[[list[Any]], _Product]) -> None:
+        from torch import nn
+        from torch.nn.functional import silu
+
+        from webrec.models.few_rows_norm import few_rows_norm
+
         attention, mlp = layer.self_attn, layer.mlp
-        self._scaling = float(attention.scaling)
-        self._before, self._after = layer.input_layernorm, layer.post_attention_layernorm
+        self.scaling = float(attention.scaling)
+        self._before, self._after = map(few_rows_norm, (layer.input_layernorm, layer.post_attention_layernorm))
         self._read = product([attention.q_proj, attention.k_proj, attention.v_proj])
         self._output = product([attention.o_proj])
         self._gate_up = product([mlp.gate_proj, mlp.up_proj])
         self._down = product([mlp.down_proj])
-        self._act = mlp.act_fn
+        self._act = silu if type(mlp.act_fn) is nn.SiLU else mlp.act_fn
         self._width = int(attention.head_dim)
 
     def query(
         self, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
     ) -> torch.Tensor:
-        """Rotated queries, scaled, shape (rows, tokens, heads, width); `keys` and `values` are filled in."""
+        """Rotated queries, shape (rows, tokens, heads, width); `keys` and `values` are filled in. `sin`: of the first half negative."""
         import torch
 
         rows, tokens = hidden.shape[:2]
         kv = keys.shape[1]
         read = self._read(self._before(hidden)).view(rows, tokens, -1, self._width)
         turned, value = read[:, :, :-kv], read[:, :, -kv:]
-        low, high = turned.chunk(2, -1)
-        turned = turned * cos + torch.cat([-high, low], -1) * sin
+        turned = torch.addcmul(turned * cos, turned.roll(self._width // 2, -1), sin)
         keys.copy_(turned[:, :, -kv:].permute(0, 2, 3, 1))
         values.copy_(value.transpose(1, 2))
-        return turned[:, :, :-kv] * self._scaling
+        return turned[:, :, :-kv]
 
     def finish(self, hidden: torch.Tensor, read: torch.Tensor) -> torch.Tensor:
         """The layer's output, given what attention read."""

@@ -169,7 +169,7 @@ import importlib, pkgutil, sys
 import webrec.models
 names = [m.name for m in pkgutil.iter_modules(webrec.models.__path__, "webrec.models.")]
 names += ["webrec.models.mp_head.config"]
-for made_of_torch in ("adapter", "blocked_attention", "few_rows", "int4", "int8", "int8_few_rows", "int8_in_float", "onednn_linear", "pass_layer"):  # whoever loads these has torch
+for made_of_torch in ("adapter", "blocked_attention", "few_rows", "few_rows_norm", "int4", "int8", "int8_few_rows", "int8_in_float", "onednn_linear", "pass_layer"):  # whoever loads these has torch
     names.remove(f"webrec.models.{made_of_torch}")
 assert len(names) >= 12, names
 for name in names:
