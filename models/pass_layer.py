@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.nn.functional import silu
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecoderLayer, LlamaMLP
 
 if TYPE_CHECKING:
@@ -51,8 +52,6 @@ class _Attention(LlamaAttention):
         past_key_values: Any = None,
         **about: Any,
     ) -> tuple[Tensor, None]:
-        from webrec.models.packed_attention import attention
-
         pack: PackLayout = about["pack"]
         cos, sin = position_embeddings
         wanted = self._wanted(hidden_states.shape[1], pack)
@@ -61,7 +60,8 @@ class _Attention(LlamaAttention):
         value = self._by_head(self.v_proj(hidden_states)).transpose(1, 2)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer_idx)
-        read, _ = attention(self, query.transpose(1, 2), key, value, None, self.scaling, pack)
+        attend = ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
+        read, _ = attend(self, query.transpose(1, 2), key, value, None, scaling=self.scaling, pack=pack)
         return self.o_proj(read.flatten(2)), None
 
     def _wanted(self, rows: int, pack: PackLayout) -> int:
