@@ -234,19 +234,25 @@ def _packed(
 
     grouped, before = _grouped(query, key, scaling), key.shape[2] - pack.tokens
     read = torch.empty_like(grouped)
-    together = _together(grouped, key[0], value[0], read, _ROWS)
+    block = _ROWS if _in_blocks(query) else 1  # MKL takes any shape
+    together = _together(grouped, key[0], value[0], read, block)
     for at, real in pack.groups:
         few = max(1, _CANDIDATES_ROWS // at.shape[1])
         for begin in range(0, len(at), few):
             own, kept = at[begin : begin + few], real[begin : begin + few].flatten()
             rows = own.flatten()[kept]
             for q, k, v, out in together:
-                out[..., rows, :] = _candidates(q, k, v, before, own)[..., kept, :]
+                out[..., rows, :] = _candidates(q, k, v, before, own, block)[..., kept, :]
     return read.view(query.shape)
 
 
-def _candidates(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, before: int, at: torch.Tensor) -> torch.Tensor:
-    """What the rows `at`, shape (candidates, longest), read, of one head or of several; shape (…, groups, candidates · longest, width)."""
+def _candidates(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, before: int, at: torch.Tensor, block: int
+) -> torch.Tensor:
+    """What the rows `at`, shape (candidates, longest), read, of one head or of several; shape (…, groups, candidates · longest, width).
+
+    Products with the prompt are of whole blocks of `block` rows and columns.
+    """
     import torch
 
     candidates, longest = at.shape
@@ -254,8 +260,8 @@ def _candidates(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, before: int, 
     # (…, candidates, groups, longest, width)
     asked = q[..., flat, :].view(*q.shape[:-2], candidates, longest, -1).transpose(-4, -3)
     rows = asked.flatten(-4, -2)
-    count, columns = rows.shape[-2], _rounded_up(before, _ROWS)
-    rows = _whole(rows, _ROWS)
+    count, columns = rows.shape[-2], _rounded_up(before, block)
+    rows = _whole(rows, block)
     own_k, own_v = (t[..., before:, :][..., flat, :].reshape(-1, longest, t.shape[-1]) for t in (k, v))
     of_prompt = _times(rows, k[..., :columns, :])[..., :count, :before]
     of_own = torch.bmm(asked.reshape(len(own_k), -1, q.shape[-1]), own_k.mT)
@@ -263,8 +269,9 @@ def _candidates(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, before: int, 
     of_own.view(len(of_own), -1, longest, longest).masked_fill_(later, -torch.inf)
     weights = torch.cat([of_prompt, of_own.view(*of_prompt.shape[:-1], longest)], -1).softmax(-1)
     mine = weights[..., before:].reshape(of_own.shape)
-    padding = (0, columns - before, 0, rows.shape[-2] - count)
-    of_prompt = torch.nn.functional.pad(weights[..., :before], padding)
+    of_prompt = weights[..., :before]
+    if any(padding := (0, columns - before, 0, rows.shape[-2] - count)):
+        of_prompt = torch.nn.functional.pad(of_prompt, padding)
     read = _times(of_prompt, v[..., :columns, :].mT)[..., :count, :].reshape(asked.shape)
     read += torch.bmm(mine, own_v).view(asked.shape)
     return read.transpose(-4, -3).flatten(-3, -2)
